@@ -1,0 +1,9 @@
+"""AgentArk: distil the reasoning of a multi-agent debate into one language model (arXiv 2602.03955)."""
+
+import os
+
+__version__ = "0.1.0"
+
+# TRL, vLLM, transformers and datasets report usage unless they find these before they are imported.
+for _switch in ("HF_HUB_DISABLE_TELEMETRY", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
+    os.environ.setdefault(_switch, "1")

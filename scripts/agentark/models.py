@@ -1,0 +1,40 @@
+"""Opening models and tokenizers from local folders, with errors a user can act on."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from agentark.errors import UserError
+
+
+def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer.
+
+    Raises:
+        UserError: the folder has no tokenizer or no chat template.
+    """
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(f"{folder}: no tokenizer in this model folder; put its tokenizer files beside the weights")
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.chat_template is None:
+        raise UserError(
+            f"{folder}: the tokenizer has no chat template; use the model's instruct version, "
+            "or add a chat_template.jinja to the folder"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def open_model(folder: Path, dtype: torch.dtype | str = "auto", **options: Any) -> PreTrainedModel:
+    """The folder's causal language model; safetensors only, no code from the folder is run."""
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+    )
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

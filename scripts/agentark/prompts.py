@@ -1,0 +1,40 @@
+"""The words that models read. One place, so that debates, students, rollouts and evaluation ask alike.
+
+No template uses a system message: several chat templates (Gemma's) have none.
+"""
+
+from typing import Literal, TypedDict
+
+from agentark.records import GoldType
+
+
+class Message(TypedDict):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+ANSWER_MARKER = "The answer is"
+
+_CLOSING = {
+    "number": f'finish with "{ANSWER_MARKER}" and the number.',
+    "latex": "put the final answer in \\boxed{}.",
+    "choice": f'finish with "{ANSWER_MARKER}" and the letter in parentheses.',
+    "text": f'finish with "{ANSWER_MARKER}" and the answer in a few words.',
+}
+
+
+def question_text(question: str, choices: list[str] | None) -> str:
+    """The question, with its options lettered from A."""
+    if not choices:
+        return question.strip()
+    lettered = "\n".join(f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(choices))
+    return f"{question.strip()}\n{lettered}"
+
+
+def solve(question: str, choices: list[str] | None, gold_type: GoldType) -> str:
+    """The user message that asks one model to solve one question: debates' first round, training, evaluation."""
+    return f"{question_text(question, choices)}\nReason step by step, then {_CLOSING[gold_type]}"
+
+
+def solve_messages(question: str, choices: list[str] | None, gold_type: GoldType) -> list[Message]:
+    return [{"role": "user", "content": solve(question, choices, gold_type)}]

