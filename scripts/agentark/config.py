@@ -121,13 +121,23 @@ class Sets(Section):
     """Which traces become training data."""
 
     min_correct_agents: int = Field(
-        2, ge=1, description="questions with fewer agents that were right are left out (paper: 2)"
+        2, ge=0, description="R-SFT, DA: questions with fewer agents right at the end are left out (paper: 2)"
     )
     da_traces: int = Field(3, ge=1, le=8, description="k, different correct traces a question for DA (paper: 1 to 3)")
     rsft_traces: int = Field(
         1, ge=1, description="correct traces a question for R-SFT, corrective ones first, one per example (paper: 1)"
     )
-    steps_per_question: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
+    prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
+
+    def slice_for(self, kind: str) -> dict[str, Any]:
+        """The fields that one kind of set depends on, so that a change to another's reruns nothing of it."""
+        fields = {
+            "rsft": {"min_correct_agents", "rsft_traces"},
+            "da": {"min_correct_agents", "da_traces"},
+            "prm": {"prm_traces"},
+            "rl": set(),
+        }
+        return self.model_dump(mode="json", include=fields[kind])
 
 
 class Sft(Section):
@@ -266,7 +276,9 @@ class Config(Section):
         if self.debates.source == "generate":
             for name, dataset in self.datasets.items():
                 if dataset.source == IMPORTED_QUESTIONS:
-                    raise ValueError(f"datasets.{name}.source is `debate-logs`: this needs `debates: {{source: import}}`")
+                    raise ValueError(
+                        f"datasets.{name}.source is `debate-logs`: this needs `debates: {{source: import}}`"
+                    )
         if "pad" in self.methods and self.grpo.start != "base" and self.grpo.start not in self.methods:
             raise ValueError(f"grpo.start is `{self.grpo.start}`: add it to methods, PAD starts from that student")
         return self

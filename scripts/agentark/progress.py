@@ -32,6 +32,10 @@ class Progress:
         self.started = time.monotonic()
         self._printed = self.started
 
+    def restart(self) -> None:
+        """Start the clock now: what came before (loading a model) says nothing about the time left."""
+        self.started = self._printed = time.monotonic()
+
     def update(self, done: int = 1, tokens: int = 0, note: str = "") -> None:
         """Add finished units and the tokens they took."""
         self.done += done

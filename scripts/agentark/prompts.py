@@ -38,3 +38,10 @@ def solve(question: str, choices: list[str] | None, gold_type: GoldType) -> str:
 
 def solve_messages(question: str, choices: list[str] | None, gold_type: GoldType) -> list[Message]:
     return [{"role": "user", "content": solve(question, choices, gold_type)}]
+
+
+def answer_statement(answer: str, gold_type: GoldType) -> str:
+    """The sentence that states a final answer, as `solve` asks for it."""
+    if gold_type == "latex":
+        return f"\\boxed{{{answer}}}"
+    return f"{ANSWER_MARKER} ({answer})." if gold_type == "choice" else f"{ANSWER_MARKER} {answer}."

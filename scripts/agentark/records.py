@@ -85,9 +85,7 @@ class Debate(Row):
 
     def round_turns(self, number: int) -> list[Turn]:
         """The agents' turns of one round (1-based), in agent order, without the aggregator."""
-        return sorted(
-            (t for t in self.turns if t.round == number and t.agent != AGGREGATOR), key=lambda t: t.agent
-        )
+        return sorted((t for t in self.turns if t.round == number and t.agent != AGGREGATOR), key=lambda t: t.agent)
 
     @property
     def n_rounds(self) -> int:
@@ -171,7 +169,11 @@ class EvaluationRow(Row):
 
     model: str
     method: str
+    """`base`, `rsft`, `da` or `pad`."""
+    teacher: str | None
+    train_set: str | None
     protocol: str
+    """`single`, `self_consistency`, `first_round_vote`, `debate`."""
     benchmark: str
     question_id: str
     output: str
@@ -182,6 +184,7 @@ class EvaluationRow(Row):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    """Wall seconds of the protocol over all its questions, divided by their number."""
     seed: int
 
 

@@ -1,0 +1,54 @@
+# make demo    install what runs on a CPU, then run the whole pipeline on the embedded default
+# make test    install that and the test tools, then run all tests
+# make setup   install only
+# make bench   compare ours with a reference, side by side; TOPIC=dag or TOPIC=engine for one topic
+# make check   lint and formatting only
+
+PYTHON ?= python3
+TOPIC ?= all
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# No usage reports from the tools themselves.
+export DO_NOT_TRACK := 1
+
+.PHONY: demo test setup bench check clean docs
+
+demo: .venv/worker
+	snakemake --quiet rules progress
+	@[ results/demo/report.html -nt results/demo/tables/summary.csv ] || \
+	  snakemake --quiet all --report results/demo/report.html
+	@echo "Table: results/demo/tables/summary.csv   figure: results/demo/figures/accuracy.svg   report: results/demo/report.html"
+
+test: .venv/test check
+	pytest
+
+check: .venv/test
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+bench: .venv/test
+	python -m tests.benchmarks $(TOPIC)
+
+# The config's schema and its table in config/README.md, made from the typed model.
+docs: .venv/worker
+	agentark docs
+
+setup: .venv/worker
+
+.venv/worker: envs/worker-cpu.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --progress-bar off "$$(grep '^torch==' envs/worker-cpu.txt)"
+	python -m pip install --progress-bar off --no-deps -r envs/worker-cpu.txt
+	python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/test: .venv/worker envs/test.txt
+	python -m pip install --progress-bar off --no-deps -r envs/test.txt
+	touch $@
+
+clean:
+	rm -rf .venv .snakemake results

@@ -1,0 +1,55 @@
+"""AgentArk: questions -> debates -> traces -> sets -> PRM and students -> evaluations -> tables.
+
+Settings come from one config file (default: config/demo.yaml), hardware from a profile (default: profiles/default).
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+if "run" not in config:
+
+    configfile: workflow.source_path("config/demo.yaml")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/settings.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/questions.smk"
+include: "workflow/rules/debates.smk"
+include: "workflow/rules/traces.smk"
+include: "workflow/rules/sets.smk"
+include: "workflow/rules/sft.smk"
+include: "workflow/rules/prm.smk"
+include: "workflow/rules/grpo.smk"
+include: "workflow/rules/evaluations.smk"
+include: "workflow/rules/analysis.smk"
+
+
+localrules:
+    all,
+    debates,
+    traces,
+    sets,
+    prm,
+    students,
+    evaluations,
+    freeze_settings,
+    summarise,
+    plot_accuracy,
+
+
+rule all:
+    """Everything a user opens."""
+    default_target: True
+    input:
+        result_files(),
+
+
+onsuccess:
+    show_summary()
+
+
+onerror:
+    tell_where_to_look(log)

@@ -1,0 +1,204 @@
+"""Questions from any source, in three parts that share no question.
+
+Sources: a reasoning-gym task, a JSONL or Parquet file, a data set on the Hugging Face Hub, imported debate logs.
+The parts are cut in the order test, validation, train, so that more training questions never change the test.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agentark import debate_logs
+from agentark.config import IMPORTED_QUESTIONS, Dataset, SplitSource
+from agentark.errors import UserError
+from agentark.grading import parse_gold
+from agentark.records import Question, Split, question_id
+
+PARTS: tuple[Split, ...] = ("test", "validation", "train")
+GENERATED_PER_QUESTION = 20
+"""A reasoning-gym task that yields this many items without a new question has run out of them."""
+
+
+def questions(name: str, dataset: Dataset, logs: Path | None = None) -> dict[Split, list[Question]]:
+    """The three parts of a dataset, disjoint by normalised content.
+
+    Args:
+        logs: file or folder of debate logs, for `source: debate-logs`.
+
+    Raises:
+        UserError: a field is unknown, a gold answer is missing or unreadable, a split has no labels, or the source
+            has too few different questions.
+    """
+    parts: dict[Split, list[Question]] = {}
+    seen: set[str] = set()
+    pools: dict[tuple[str, str | None], Iterator[dict[str, Any]]] = {}
+    for part in PARTS:
+        wanted: SplitSource | None = getattr(dataset, part)
+        if wanted is None:
+            parts[part] = []
+            continue
+        source = (wanted.source or dataset.source, wanted.split)
+        if source not in pools:
+            pools[source] = iter(_rows(source[0], source[1], dataset, logs))
+        rows = pools[source]
+        taken: list[Question] = []
+        while wanted.size is None or len(taken) < wanted.size:
+            row = next(rows, None)
+            if row is None:
+                break
+            question = _question(row, name, part, dataset, source[0])
+            if question.question_id not in seen:
+                seen.add(question.question_id)
+                taken.append(question)
+        if not taken or (wanted.size is not None and len(taken) < wanted.size):
+            asked = "at least 1" if wanted.size is None else wanted.size
+            raise UserError(
+                f"datasets.{name}.{part}: {asked} questions asked for, {source[0]} has {len(taken)} more that differ "
+                "from the other parts; lower the size, or name another source or split"
+            )
+        parts[part] = taken
+    return parts
+
+
+def _rows(source: str, split: str | None, dataset: Dataset, logs: Path | None) -> Iterable[dict[str, Any]]:
+    """All rows of one source in a fixed, seeded order; each row's `_where` names it in messages."""
+    if source == IMPORTED_QUESTIONS:
+        if logs is None:
+            raise UserError("source: debate-logs needs debates.logs, the JSON file or folder of the logs")
+        rows = [
+            {"question": log.question, "answer": log.gold, "_where": log.where} for log in debate_logs.read(Path(logs))
+        ]
+        return _shuffled(rows, dataset.seed)
+    if source.startswith("reasoning-gym:"):
+        return _generated(source.removeprefix("reasoning-gym:"), dataset)
+    path = Path(source)
+    if path.suffix in (".jsonl", ".json"):
+        return _shuffled(list(_json_lines(path)), dataset.seed)
+    if path.suffix == ".parquet":
+        return _shuffled(list(_parquet(path)), dataset.seed)
+    return _hub(source, split, dataset)
+
+
+def _shuffled(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    import random
+
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def _generated(task: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    import reasoning_gym
+
+    # Item i depends on seed + i alone, so a longer stream starts with the same questions.
+    size = GENERATED_PER_QUESTION * max(
+        sum(p.size or 0 for p in (dataset.train, dataset.validation, dataset.test) if p), 1
+    )
+    try:
+        items = reasoning_gym.create_dataset(task, size=size, seed=dataset.seed, **dataset.options)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"reasoning-gym:{task}: {error}; see the task's options in reasoning-gym's gallery") from error
+    for index, item in enumerate(itertools.islice(items, size)):
+        yield {**item, "_where": f"item {index}"}
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        handle = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a JSONL file") from error
+    with handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                what = "is empty" if not line.strip() else f"is not JSON ({error})"
+                raise UserError(f"{path}, line {number} {what}; mend or delete that line") from error
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number} is not a JSON object; one object a line is needed")
+            yield {**row, "_where": f"line {number}"}
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read as Parquet ({error}); give the path of a Parquet file") from error
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield {**row, "_where": f"row {number}"}
+
+
+def _hub(source: str, split: str | None, dataset: Dataset) -> list[dict[str, Any]]:
+    import datasets
+
+    if split is None:
+        raise UserError(f"{source}: name the split to read, for example `test: {{split: test, size: 300}}`")
+    try:
+        table = datasets.load_dataset(source, dataset.subset, split=split)
+    except Exception as error:
+        raise UserError(
+            f"{source} (subset {dataset.subset}, split {split}): the Hub did not give it "
+            f"({type(error).__name__}: {str(error)[:200]}); check the id and the network, or name a local file"
+        ) from error
+    rows = table.shuffle(seed=dataset.seed)
+    return [{**row, "_where": f"row {number}"} for number, row in enumerate(rows)]
+
+
+def _question(row: dict[str, Any], name: str, part: Split, dataset: Dataset, source: str) -> Question:
+    where = f"datasets.{name}: {source}, {row['_where']}"
+    fields = [dataset.question] if isinstance(dataset.question, str) else dataset.question
+    text = " ".join(str(_field(row, field, where)).strip() for field in fields).strip()
+    choices = _choices(row, dataset, where)
+    raw = _field(row, dataset.gold, where)
+    if dataset.gold_type == "choice" and isinstance(raw, int):
+        if not 0 <= raw < len(choices or []):
+            raise UserError(
+                f"{where}: gold choice {raw} is no option, so the split is unlabelled; name a labelled split"
+            )
+        raw = chr(ord("A") + raw)
+    if raw is None or not str(raw).strip():
+        raise UserError(
+            f"{where}: no gold answer in `{dataset.gold}`, so the split is unlabelled; name a labelled split"
+        )
+    if not text:
+        raise UserError(f"{where}: the question in `{dataset.question}` is empty; mend or delete that row")
+    try:
+        gold = parse_gold(str(raw), dataset.gold_type)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; mend that row or set the right gold_type") from error
+    return Question(
+        question_id=question_id(text, choices),
+        dataset=name,
+        split=part,
+        question=text,
+        gold=gold,
+        gold_type=dataset.gold_type,
+        choices=choices,
+        licence=dataset.licence,
+    )
+
+
+def _choices(row: dict[str, Any], dataset: Dataset, where: str) -> list[str] | None:
+    if dataset.choices is None:
+        return None
+    if isinstance(dataset.choices, list):
+        return [str(_field(row, field, where)) for field in dataset.choices]
+    value = _field(row, dataset.choices, where)
+    if not isinstance(value, list):
+        raise UserError(f"{where}: `{dataset.choices}` is not a list; name the fields of the options one by one")
+    return [str(option) for option in value]
+
+
+def _field(row: dict[str, Any], field: str, where: str) -> Any:
+    """A field of a row; dots and numbers step into nested values (`reward_model.ground_truth`, `prompt.0.content`)."""
+    value: Any = row
+    for part in field.split("."):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            known = ", ".join(key for key in row if key != "_where")
+            raise UserError(f"{where}: no field `{field}`; the fields are {known}") from None
+    return value

@@ -1,0 +1,28 @@
+"""An engine whose replies come from a function: for tests, and to try a protocol without a model."""
+
+import asyncio
+from collections.abc import Callable
+
+from agentark.engines import Reply, Sampling
+from agentark.prompts import Message
+
+
+class Scripted:
+    """Asks `script(messages, sampling)` for each reply; a text counts as a finished reply, a token a word."""
+
+    name = "scripted"
+
+    def __init__(self, script: Callable[[list[Message], Sampling], str | Reply]) -> None:
+        self._script = script
+
+    async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
+        # Gives way as a real engine does, so that coroutines interleave in tests as they do in earnest.
+        await asyncio.sleep(0)
+        reply = self._script(messages, sampling)
+        if isinstance(reply, Reply):
+            return reply
+        n_words = sum(len(message["content"].split()) for message in messages)
+        return Reply(reply, prompt_tokens=n_words, completion_tokens=len(reply.split()))
+
+    def close(self) -> None:
+        pass

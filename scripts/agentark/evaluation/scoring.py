@@ -1,0 +1,55 @@
+"""Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
+
+from agentark.grading import equivalent, majority
+from agentark.records import Debate, EvaluationRow
+
+
+def evaluation_row(
+    debate: Debate,
+    *,
+    model: str,
+    method: str,
+    seconds: float,
+    seed: int,
+    teacher: str | None = None,
+    train_set: str | None = None,
+) -> EvaluationRow:
+    """Score what a protocol settled on (flaw E1: never the first answer in the joined log).
+
+    No answer is a wrong answer (flaw E2), and so is one that the grader cannot decide.
+
+    Args:
+        seconds: wall seconds of the protocol divided by its questions: in a batch, one question's own time means
+            nothing.
+    """
+    question, answer, turns = debate.question, debate.answer, debate.turns
+    return EvaluationRow(
+        model=model,
+        method=method,
+        teacher=teacher,
+        train_set=train_set,
+        protocol=debate.protocol,
+        benchmark=question.dataset,
+        question_id=question.question_id,
+        output=turns[-1].reply if turns else "",
+        answer=answer,
+        correct=answer is not None and equivalent(question.gold, answer, question.gold_type) is True,
+        truncated=any(turn.status == "truncated" for turn in turns),
+        calls=len(turns),
+        prompt_tokens=sum(turn.prompt_tokens for turn in turns),
+        completion_tokens=sum(turn.completion_tokens for turn in turns),
+        seconds=seconds,
+        seed=seed,
+    )
+
+
+def first_round_vote(debate: Debate) -> Debate:
+    """The majority vote of a debate's first round: what the same agents knew before they talked."""
+    turns = debate.round_turns(1)
+    return Debate(
+        question=debate.question,
+        teacher=debate.teacher,
+        protocol="first_round_vote",
+        turns=turns,
+        answer=majority([turn.answer for turn in turns], debate.question.gold_type),
+    )

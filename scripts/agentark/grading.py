@@ -1,0 +1,543 @@
+r"""Judging answers: reading them out of replies and comparing them with gold. The only place where this is done.
+
+Verification, rewards, votes and scores all call these functions, so they cannot disagree. An answer stays text;
+what it means depends on its gold type:
+
+    number  an exact fraction: "1,234", "$7.00", "50%", "1 1/2", "\frac{3}{4}", "3 \times 10^8"
+    latex   a normalised string, else an exact fraction, else whatever math-verify can prove
+    choice  one capital letter
+    text    words without case, articles and punctuation, as SQuAD compares them
+
+Replies are written by models, so they are treated as hostile: only their end is read, every pattern takes linear
+time, nothing is evaluated, and math-verify, which `9^{9^{9^9}}` can hold up for ever, runs in a process that is
+killed when its time is up. It cannot run here: it guards itself with SIGALRM, which only main threads have.
+"""
+
+import atexit
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from multiprocessing.connection import wait
+
+from agentark.records import GoldType
+
+MAX_REPLY_CHARS = 20_000
+"""Only this much of a reply's end is searched for the answer."""
+MAX_ANSWER_CHARS = 500
+"""Longer answers are compared as they are written."""
+SYMBOLIC_TIMEOUT_S = 1.0
+"""math-verify needs 1 to 300 ms for an honest pair."""
+START_TIMEOUT_S = 120.0
+"""Importing SymPy takes a second, and a minute on a busy network file system."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Verdict on one reply. Undecided counts as not correct, and is told apart so that it can be counted."""
+
+    answer: str | None
+    correct: bool
+    undecided: bool
+
+
+def grade(text: str, gold: str, gold_type: GoldType, n_choices: int | None = None) -> Grade:
+    """Judge a reply. A reply without an answer is wrong, not undecided."""
+    answer = extract_answer(text, gold_type, n_choices)
+    verdict = False if answer is None else equivalent(gold, answer, gold_type)
+    return Grade(answer, correct=verdict is True, undecided=verdict is None)
+
+
+# Reading answers
+
+
+def parse_gold(raw: str, gold_type: GoldType) -> str:
+    r"""The gold answer out of a data set's field: a bare answer, or a solution that marks it.
+
+    Marks are GSM8K's `#### X`, MATH's last `\boxed{X}` and MetaMathQA's "The answer is: X".
+
+    Raises:
+        ValueError: the field holds no such answer, or several numbers and no mark.
+    """
+    if gold_type == "text":
+        gold = raw.strip()
+    elif gold_type == "choice" and re.fullmatch(r"\s*[a-z]\s*", raw):
+        gold = raw.strip().upper()
+    else:
+        gold = _marked(raw, gold_type, None) or _bare_gold(raw, gold_type)
+    if not gold:
+        raise ValueError(f"no {gold_type} answer in the gold field {_shortened(raw)}{_GOLD_HINTS.get(gold_type, '')}")
+    return _undo_float(gold) if gold_type == "number" else gold
+
+
+_GOLD_HINTS = {
+    "number": ": it must hold one number, or mark it with `####`, `\\boxed{}` or `The answer is`",
+    "choice": ": it must be a letter; turn an index into one first, since some sets count from 0 and some from 1",
+}
+
+
+def _bare_gold(raw: str, gold_type: GoldType) -> str | None:
+    if gold_type == "number":
+        # Of two numbers without a mark we cannot know which is meant, and a wrong gold is worse than none.
+        numbers = [match.group() for match in _NUMBER.finditer(_plain(raw))]
+        return numbers[0] if len(numbers) == 1 else None
+    if gold_type == "choice":
+        return _read_letter(raw, None)
+    return None if len(raw) > MAX_ANSWER_CHARS or "\\boxed" in raw else _read_latex(raw)
+
+
+def _undo_float(gold: str) -> str:
+    """0.8888888888888888 is how a data set that keeps its golds as floats writes 8/9."""
+    if not re.fullmatch(r"-?\d+\.\d{10,}", gold) or len(gold) < 16:
+        return gold
+    near = Fraction(gold).limit_denominator(1000)
+    return str(near) if abs(near - Fraction(gold)) < Fraction(1, 10**11) else gold
+
+
+def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None) -> str | None:
+    r"""The final answer of a model's reply.
+
+    The last `\boxed{}` goes before the last statement ("The answer is X", "#### X"), and that before the last
+    number, letter, formula or line. A choice's letter must be a capital: "a" is an article.
+
+    Args:
+        n_choices: how many options a choice question has; 26 if not given.
+
+    Returns:
+        None when there is no answer, or when a `<think>` block was never closed: what it holds is not yet an answer.
+    """
+    said = _after_reasoning(text)
+    if said is None:
+        return None
+    said = said[-MAX_REPLY_CHARS:]
+    return _marked(said, gold_type, n_choices) or _LAST_RESORTS[gold_type](said, n_choices)
+
+
+def _after_reasoning(text: str) -> str | None:
+    tags = list(re.finditer(r"<(/?)think(?:ing)?>", text, re.IGNORECASE))
+    if not tags:
+        return text
+    return text[tags[-1].end() :] if tags[-1].group(1) else None
+
+
+def _marked(text: str, gold_type: GoldType, n_choices: int | None) -> str | None:
+    """The last boxed answer that can be read as `gold_type`, else the last stated one."""
+    read = _READERS[gold_type]
+    for box in reversed(list(_boxes(text))):
+        if len(box) <= MAX_ANSWER_CHARS and (answer := read(box, n_choices)):
+            return answer
+    if gold_type == "choice":
+        return _stated_letter(text, n_choices)
+    for statement in reversed(list(_STATEMENT.finditer(text))):
+        rest = text[statement.end() : statement.end() + MAX_ANSWER_CHARS].lstrip(" \t\r\n*_:")
+        if answer := read(_CLAUSE_END.split(rest, maxsplit=1)[0], n_choices):
+            return answer
+    return None
+
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>-?\d+(?:[.,/]\d+)*|[A-Z](?![A-Za-z])))")
+
+
+def _boxes(text: str) -> Iterator[str]:
+    r"""Contents of all `\boxed{}` in order. `\boxed 5` is a box, "put it in a \boxed as asked" is not."""
+    # All braces are paired in one pass: scanning on from each box would take quadratic time on many open ones.
+    open_braces: list[int] = []
+    closing: dict[int, int] = {}
+    for token in re.finditer(r"\\.|[{}]", text, re.DOTALL):
+        if token.group() == "{":
+            open_braces.append(token.start())
+        elif token.group() == "}" and open_braces:
+            closing[open_braces.pop()] = token.start()
+    for box in _BOX.finditer(text):
+        if box["bare"]:
+            yield box["bare"]
+        elif (start := box.start("brace")) in closing:
+            yield text[start + 1 : closing[start]]
+
+
+_TOPIC = r"(?:\s{1,3}(?:to|for|of)\s[^.:=\n]{1,80}?)?"
+_IS = r"\s{0,3}(?:(?:is|was|would\s+be|should\s+be|must\s+be|remains)\b(?!\s+(?:not|in)?(?:correct|right|wrong|not)\b)|:|=)"
+_STATEMENT = re.compile(rf"####|\banswer\b[\"'*_]{{0,3}}{_TOPIC}{_IS}", re.IGNORECASE)
+# A full stop after a title or an initial ends no sentence.
+_CLAUSE_END = re.compile(
+    r"\n|(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bSt)(?<!\b[A-Z])[.!?](?=\s|$)|\s(?:because|since)\s", re.IGNORECASE
+)
+
+
+def _read_number(text: str, _: int | None = None) -> str | None:
+    """The first number after the last equals sign: "18 = 2 * 9 dollars a day for 3 days" would end in a 3."""
+    for part in reversed(re.split(r"=|≈|\\approx", _plain(text))):
+        if number := _NUMBER.search(part):
+            return number.group().replace(",", "").replace("$", "")
+    return None
+
+
+def _last_number(text: str, _: int | None) -> str | None:
+    numbers = [match.group() for match in _NUMBER.finditer(_plain(text))]
+    return numbers[-1].replace(",", "").replace("$", "") if numbers else None
+
+
+def _read_latex(text: str, _: int | None = None) -> str | None:
+    latex = text.strip().removesuffix(".").strip()
+    math = _MATH.match(latex)
+    latex = (next(filter(None, math.groups())) if math else latex.strip("$*")).strip()
+    return latex if re.search(r"\w", latex) else None
+
+
+_MATH = re.compile(r"(?<!\\)\$\$?([^$\n]{1,300})\$|\\\(([^\n]{1,300}?)\\\)|\\\[([^\n]{1,300}?)\\\]")
+
+
+def _last_formula(text: str, _: int | None) -> str | None:
+    formulas = [next(filter(None, match.groups())) for match in _MATH.finditer(text)]
+    return _read_latex(formulas[-1]) if formulas else _last_number(text, None)
+
+
+def _read_text(text: str, _: int | None = None) -> str | None:
+    words = re.sub(r"\\text\s?\{([^{}]*)\}", r"\1", text).strip(" \t\r\n.,;:!*_`'\"$")
+    return words[:MAX_ANSWER_CHARS] or None
+
+
+def _last_line(text: str, _: int | None) -> str | None:
+    return next((line for line in map(_read_text, reversed(text.splitlines())) if line), None)
+
+
+@dataclass(frozen=True)
+class _LetterPatterns:
+    alone: re.Pattern[str]
+    stated: re.Pattern[str]
+    mentioned: re.Pattern[str]
+
+
+@lru_cache
+def _letter_patterns(n_choices: int | None) -> _LetterPatterns:
+    """Patterns for A to the last option's letter. Letters are case-sensitive, the words around them are not."""
+    last = chr(ord("A") + min(n_choices or 26, 26) - 1)
+    # "B cell" and "A patient" are words of an answer, "B because" and "(B) cell" are letters.
+    links = "because|since|as|and|or|for|with|which|due|based|given|is|was|in|from"
+    letter = rf"[({{\[]{{0,2}}([A-{last}])(?![\w'’+-])(?!\ +(?!(?:{links})\b)[a-z])"
+    option = r"(?:(?:option|choice|letter|answer)\s+)?"
+    hedge = r"(?:(?:most\s+likely|likely|probably|clearly|therefore|indeed|still|now|the)\s+){0,3}"
+    stated = rf"""
+        (?i:\#\#\#\#|\b(?:answer|option|choice)\b["']?{_TOPIC}{_IS}:?)\s{{0,3}}(?i:{hedge}{option}){letter}
+        | (?i:\b(?:so|thus|therefore|hence|but|choose|pick|select|go\ with)\b,?\s(?:(?:it\s|it')?i?s\s)?{option})
+          {letter}(?=[)\]}}]?\s{{0,3}}(?:[.,;!\n]|$|because\b|since\b))
+        | {letter}[)\]}}]?(?i:\s+is\s+(?:the\s+)?(?:most\s+likely\s+)?(?:correct|right|best|answer)\b)
+        | ^[ \t]{{0,8}}{letter}[)\]}}.]{{0,2}}[ \t]{{0,8}}$
+    """
+    return _LetterPatterns(
+        alone=re.compile(rf"^\W{{0,9}}(?i:{option}){letter}"),
+        stated=re.compile(stated, re.VERBOSE | re.MULTILINE),
+        mentioned=re.compile(rf"\(([A-{last}])\)|^[ \t]{{0,8}}([A-{last}])[).:](?=\s)", re.MULTILINE),
+    )
+
+
+def _without_markup(text: str) -> str:
+    return re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf)\s?(?=\{)|[*`$]", "", text)
+
+
+def _first_group(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group)
+
+
+def _read_letter(text: str, n_choices: int | None) -> str | None:
+    match = _letter_patterns(n_choices).alone.search(_without_markup(text))
+    return match.group(1) if match else None
+
+
+def _stated_letter(text: str, n_choices: int | None) -> str | None:
+    matches = list(_letter_patterns(n_choices).stated.finditer(_without_markup(text)))
+    return _first_group(matches[-1]) if matches else None
+
+
+def _only_letter(text: str, n_choices: int | None) -> str | None:
+    """The one option that is mentioned. Of several without a statement we cannot know which is meant."""
+    letters = {_first_group(match) for match in _letter_patterns(n_choices).mentioned.finditer(_without_markup(text))}
+    return letters.pop() if len(letters) == 1 else None
+
+
+_READERS: dict[GoldType, Callable[[str, int | None], str | None]] = {
+    "number": _read_number,
+    "latex": _read_latex,
+    "choice": _read_letter,
+    "text": _read_text,
+}
+_LAST_RESORTS: dict[GoldType, Callable[[str, int | None], str | None]] = {
+    "number": _last_number,
+    "latex": _last_formula,
+    "choice": _only_letter,
+    "text": _last_line,
+}
+
+
+# Comparing answers
+
+
+def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
+    """Whether an answer means the same as gold. None = undecided, for formulas only.
+
+    A percentage equals both its number and its hundredth, and a decimal of two places or more equals the
+    never-ending fraction that it rounds: both ways of writing are asked for by one data set or another.
+    """
+    if answer_key(gold, gold_type) == answer_key(answer, gold_type):
+        return True
+    if gold_type not in ("number", "latex"):
+        return False
+    read = _number_of_latex if gold_type == "latex" else _number
+    gold_number, answer_number = read(gold), read(answer)
+    if gold_number and answer_number:
+        return _same_number(gold_number, answer_number)
+    if gold_type == "number":
+        return False
+    return _same_formula(gold, answer)
+
+
+def answer_key(answer: str, gold_type: GoldType) -> str:
+    """The normal form that votes and consensus count: "7.0", "7" and "$7" have the same."""
+    if len(answer) > MAX_ANSWER_CHARS:
+        return answer
+    if gold_type == "number":
+        number = _number(answer)
+        return str(number.value) if number else _words(answer)
+    if gold_type == "latex":
+        number = _number_of_latex(answer)
+        return str(number.value) if number else _latex_form(answer)
+    if gold_type == "choice":
+        return _read_letter(answer, None) or answer.strip()
+    return _words(answer)
+
+
+def majority(answers: list[str | None], gold_type: GoldType) -> str | None:
+    """The most frequent answer as it was first written; of equally frequent ones the first. None is no vote."""
+    votes: Counter[str] = Counter()
+    first_written: dict[str, str] = {}
+    for answer in answers:
+        if answer is not None:
+            key = answer_key(answer, gold_type)
+            votes[key] += 1
+            first_written.setdefault(key, answer)
+    return first_written[votes.most_common(1)[0][0]] if votes else None
+
+
+@dataclass(frozen=True)
+class _Number:
+    value: Fraction
+    is_percentage: bool
+    n_decimals: int
+
+    def meanings(self) -> set[Fraction]:
+        return {self.value, self.value / 100} if self.is_percentage else {self.value}
+
+    def rounds(self, other: "_Number") -> bool:
+        never_ends = (10**20) % other.value.denominator != 0
+        return self.n_decimals >= 2 and never_ends and round(other.value, self.n_decimals) == self.value
+
+
+_DECIMAL = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\w)\.\d+)"
+_NUMBER = re.compile(
+    rf"""
+    (?:(?<![\w)\]}}^])(?<!\^\{{)(?P<sign>[-+])\$?)?     # "10-5" holds a 5, "= -$5" a -5
+    (?<![A-Za-z_^\d])(?<!\^\{{)(?<!\^-)(?<!\^\{{-)      # the 2 of "x2", "m^2" and "10^-2" is no number
+    (?: (?:(?P<whole>\d+)\ )? (?P<top>{_DECIMAL}) \s?/\s? (?P<bottom>{_DECIMAL})
+      | (?P<decimal>{_DECIMAL}) (?:[eE](?P<exponent>[-+]?\d{{1,3}})(?!\w))? )
+    (?:\s?(?P<percent>%))?
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+
+def _plain(text: str) -> str:
+    r"""Numbers written as plain text: `1{,}234` as 1,234, `1\frac{1}{2}` as 1 1/2, `3 \times 10^8` as 3e8."""
+    text = text.replace("−", "-").replace("\\!", "").replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
+    text = re.sub(r"(?<=\d)\\[,;: ](?=\d{3})|(?<=\d,)\s(?=\d{3},\d{3}(?!\d))", "", text)
+    text = re.sub(r"\s{0,3}(?:\\times|\\cdot|×|\*|x)\s{0,3}10\s?\^\s?\{?([-+]?\d{1,3})\}?", r"e\1", text)
+    text = re.sub(r"(?<![\d.,e])10\s?\^\s?\{?([-+]?\d{1,3})\}?", r"1e\1", text)
+    return re.sub(
+        r"(?:(?<=\d)(\s?))?\\[dt]?frac\s?(?:\{\s?(-?\d[\d.,]{0,99})\s?\}|(\d))\s?(?:\{\s?(\d[\d.,]{0,99})\s?\}|(\d))",
+        lambda match: f"{'' if match[1] is None else ' '}{match[2] or match[3]}/{match[4] or match[5]}",
+        text,
+    )
+
+
+def _number(answer: str) -> _Number | None:
+    written = _read_number(answer) if len(answer) <= MAX_ANSWER_CHARS else None
+    return _number_from(_NUMBER.fullmatch(written)) if written else None
+
+
+def _number_from(match: re.Match[str] | None) -> _Number | None:
+    if match is None:
+        return None
+    fields = {name: (text or "").replace(",", "") for name, text in match.groupdict().items()}
+    if fields["decimal"]:
+        value = Fraction(fields["decimal"]) * Fraction(10) ** int(fields["exponent"] or 0)
+    elif Fraction(fields["bottom"]) == 0:
+        return None
+    else:
+        value = Fraction(fields["whole"] or 0) + Fraction(fields["top"]) / Fraction(fields["bottom"])
+    n_decimals = 0 if fields["exponent"] else len(fields["decimal"].partition(".")[2])
+    return _Number(-value if fields["sign"] == "-" else value, bool(fields["percent"]), n_decimals)
+
+
+def _same_number(one: _Number, other: _Number) -> bool:
+    return bool(one.meanings() & other.meanings()) or one.rounds(other) or other.rounds(one)
+
+
+def _words(answer: str) -> str:
+    """SQuAD's normalisation: lower case, no punctuation, no articles, single blanks."""
+    words = unicodedata.normalize("NFKC", answer).casefold()
+    bare = "".join(letter for letter in words if not unicodedata.category(letter).startswith("P"))
+    return " ".join(re.sub(r"\b(?:a|an|the)\b", " ", bare).split()) or " ".join(words.split())
+
+
+_UNIT = re.compile(r"(?:\\(?:text|mbox|mathrm|textrm)\s?\{[^{}]*\}|\s[A-Za-z]{3,}\.?)(?:\s?\^\s?\{?\d\}?)?$")
+
+
+def _number_of_latex(latex: str) -> _Number | None:
+    """The value of a formula that is nothing but a number, perhaps with a unit and a name: `x = 5 \text{ cm}^2`."""
+    if len(latex) > MAX_ANSWER_CHARS:
+        return None
+    plain = re.sub(r"\^\s?\{?\\circ\}?", "", latex).strip().strip("$").strip().removesuffix(".")
+    plain = _plain(re.sub(r"^[A-Za-z]\s?=", "", _UNIT.sub("", plain)))
+    return _number_from(_NUMBER.fullmatch(plain.strip().removeprefix("$")))
+
+
+def _latex_form(latex: str) -> str:
+    """One spelling of a formula: without layout, units' markup and the name before an equals sign."""
+    latex = latex.strip().strip("$").strip().removesuffix(".").replace("−", "-")
+    latex = re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]*)\}", r"\1", latex)
+    latex = re.sub(r"\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\\[,;:! ]|~|\^\s?\{?\\circ\}?", " ", latex)
+    latex = re.sub(r"\\[dt]frac", r"\\frac", latex)
+    latex = re.sub(r"\\frac\s?(\d)\s?(\d)", r"\\frac{\1}{\2}", latex)
+    latex = re.sub(r"\\sqrt\s?(\d)", r"\\sqrt{\1}", latex)
+    latex = "".join(latex.split())
+    latex = re.sub(r"^[A-Za-z](?:=|\\in)(?=[^=]+$)", "", latex)
+    latex = re.sub(r"^\(([A-Z])\)$", r"\1", latex)
+    return latex.casefold() if _is_word(latex) else latex
+
+
+def _is_word(form: str) -> bool:
+    return len(form) >= 3 and form.isalpha()
+
+
+def _same_formula(gold: str, answer: str) -> bool | None:
+    gold_form, answer_form = answer_key(gold, "latex"), answer_key(answer, "latex")
+    # math-verify reads words as products of letters, so that "east" equals "seat", and sets as ordered pairs.
+    if _is_word(gold_form) or _is_word(answer_form) or _is_set(gold_form) != _is_set(answer_form):
+        if _is_pair(gold_form) or _is_pair(answer_form) or _is_word(gold_form) or _is_word(answer_form):
+            return False
+    if max(len(gold), len(answer)) > MAX_ANSWER_CHARS:
+        return None
+    return _prove(gold.strip().strip("$"), answer.strip().strip("$"))
+
+
+def _is_set(form: str) -> bool:
+    return form.startswith("\\{")
+
+
+def _is_pair(form: str) -> bool:
+    return form[:1] in ("(", "[") and form[-1:] in (")", "]")
+
+
+# Proving with math-verify, elsewhere
+
+
+class _Prover:
+    """One process that runs math-verify: started when first needed, killed when a proof takes too long."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def prove(self, gold: str, answer: str) -> bool | None:
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            self._process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+            reply = self._reply_within(SYMBOLIC_TIMEOUT_S)
+            if not reply:
+                self.stop()
+            return json.loads(reply or "null")
+
+    def _start(self) -> None:
+        # -P: a file in the working directory must not pass for a module.
+        command = [sys.executable, "-P", "-m", "agentark.grading"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        if not self._reply_within(START_TIMEOUT_S):
+            self.stop()
+            raise RuntimeError(f"math-verify did not start; try `{' '.join(command)}` to see why")
+
+    def _reply_within(self, seconds: float) -> bytes:
+        """The next line, or nothing if the process dies or takes too long."""
+        return self._process.stdout.readline() if wait([self._process.stdout], seconds) else b""
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+_prover = _Prover()
+atexit.register(lambda: _prover.stop())
+
+
+@lru_cache(maxsize=65_536)
+def _prove(gold: str, answer: str) -> bool | None:
+    return _prover.prove(gold, answer)
+
+
+def _after_fork() -> None:
+    """A forked child must not talk over its parent's pipe."""
+    global _prover
+    _prover = _Prover()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _serve() -> None:
+    """Prove pairs of [gold, answer] from standard input, one JSON line each, until it is closed."""
+    import logging
+    import resource
+
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable()
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    # What else is printed here must not pass for a verdict.
+    replies, sys.stdout = sys.stdout, sys.stderr
+
+    def parsed(latex: str) -> list:
+        # Only as LaTeX: math-verify's other reader hands plain expressions to Python's eval.
+        return parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+
+    def prove(gold: str, answer: str) -> bool | None:
+        try:
+            sides = parsed(gold), parsed(answer)
+            if not all(sides):
+                return None
+            # Gold first: math-verify is not symmetric.
+            return verify(*sides, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
+        except Exception:
+            return None
+
+    prove(r"\frac{x}{2} + \sqrt{2}", r"\sqrt{2} + 0.5x")
+    print("ready", file=replies, flush=True)
+    for line in sys.stdin:
+        # If the grader dies during a proof, nobody else ends this process: the alarm's default action does.
+        signal.alarm(10)
+        print(json.dumps(prove(*json.loads(line))), file=replies, flush=True)
+        signal.alarm(0)
+
+
+if __name__ == "__main__":
+    _serve()

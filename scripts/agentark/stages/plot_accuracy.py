@@ -1,0 +1,71 @@
+"""Accuracy of every model and protocol with its interval, one panel a benchmark, as SVG."""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from agentark.records import atomic_path
+
+COLOURS = {"base": "#8c8c8c", "rsft": "#1f77b4", "da": "#2ca02c", "pad": "#d62728"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+
+    table = pd.read_csv(args.table)
+    benchmarks = list(dict.fromkeys(table["benchmark"]))
+    tallest = table["benchmark"].value_counts().max()
+    figure, axes = plt.subplots(
+        1, len(benchmarks), squeeze=False, figsize=(6.5 * len(benchmarks), 1.4 + 0.38 * tallest), layout="constrained"
+    )
+    for axis, benchmark in zip(axes[0], benchmarks, strict=True):
+        draw(axis, benchmark, table[table["benchmark"] == benchmark].iloc[::-1])
+    # No date, and ids from a fixed salt: the same table gives the same file.
+    plt.rcParams["svg.hashsalt"] = "agentark"
+    with atomic_path(args.out) as partial:
+        figure.savefig(partial, format="svg", metadata={"Date": None})
+    return 0
+
+
+def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
+    """Horizontal points with their Wilson intervals, and a line at the untrained model."""
+    labels = [label(row) for row in rows.to_dict("records")]
+    for height, row in enumerate(rows.to_dict("records")):
+        low, middle, high = (100 * row[key] for key in ("ci_low", "accuracy", "ci_high"))
+        axis.errorbar(
+            middle,
+            height,
+            xerr=[[middle - low], [high - middle]],
+            fmt="o" if row["protocol"] == "single" else "s",
+            color=COLOURS[row["method"]],
+            capsize=3,
+        )
+        axis.annotate(f"{middle:.1f}", (middle, height), xytext=(0, 5), textcoords="offset points", ha="center", size=8)
+    base = rows[(rows["method"] == "base") & (rows["protocol"] == "single")]["accuracy"]
+    if len(base) == 1:
+        axis.axvline(100 * base.iloc[0], color=COLOURS["base"], linewidth=0.8, linestyle="--")
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(-0.6, len(labels) - 0.3)
+    axis.set_xlabel("accuracy, %")
+    axis.set_title(benchmark)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def label(row: dict[str, object]) -> str:
+    """`pad, smollm2-135m` or `debate, smollm2-135m`, with what tells it from its neighbours."""
+    what = row["method"] if row["method"] != "base" else str(row["protocol"]).replace("_", " ")
+    what = "base" if what == "single" else what
+    trained = f" on {row['train_set']}, seed {row['seed']}" if row["method"] != "base" else ""
+    return f"{what}, {row['model']}{trained} (n={row['n']})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,35 @@
+"""Questions of one dataset, as train, validation and test parts that share no question."""
+
+import argparse
+from pathlib import Path
+
+from agentark import config, datasets, provenance, stage
+from agentark.progress import say
+from agentark.records import write_rows
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--dataset", required=True, help="name of the dataset in the config")
+    parser.add_argument("--logs", type=Path, help="debate logs, for `source: debate-logs`")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the three parts and their manifest")
+    return stage.run(work, parser.parse_args(argv), online=True)
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Dataset)
+    parts = datasets.questions(args.dataset, settings, args.logs)
+    counts = {part: write_rows(args.out / f"{part}.jsonl", rows) for part, rows in parts.items()}
+    provenance.write_manifest(
+        args.out / "manifest.json",
+        kind="questions",
+        stage="questions",
+        settings=settings.model_dump(mode="json"),
+        parents=[],
+        facts=counts,
+    )
+    say(f"questions    {args.dataset}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

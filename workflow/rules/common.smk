@@ -1,0 +1,205 @@
+"""What all rules share: the validated config, the paths that it implies, and resources that grow with each attempt."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from agentark import config as agentark_config
+from agentark import debate_logs
+from agentark.errors import UserError
+from agentark.provenance import code_digest
+
+
+def load_config():
+    """The typed config, or one message that names the file and every wrong key."""
+    try:
+        return agentark_config.load(dict(config), workflow.configfiles)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = load_config()
+NAME = agentark_config.NAME
+R = "results/{run}"
+
+
+wildcard_constraints:
+    run=re.escape(CONFIG.run),
+    settings=f"[a-z]+(/{NAME})?",
+    dataset=NAME,
+    benchmark=NAME,
+    model=NAME,
+    teacher=NAME,
+    student=NAME,
+    train_set=NAME,
+    method="rsft|da|pad",
+    sft_method="rsft|da",
+    kind="rsft|da|prm|rl",
+    seed=r"\d+",
+    shard=r"\d+",
+
+
+def in_run(pattern, **values):
+    """Paths of this run, one for each combination of the values."""
+    return expand(f"results/{CONFIG.run}/{pattern}", **values)
+
+
+def settings_slice(name):
+    """The part of the config that one frozen settings file holds, and nothing else, so that nothing else reruns."""
+    section, _, key = name.partition("/")
+    if section == "models":
+        value = CONFIG.models[key]
+    elif section == "questions":
+        value = CONFIG.datasets[key]
+    elif section == "sets":
+        return CONFIG.sets.slice_for(key)
+    else:
+        value = getattr(CONFIG, section)
+    return value.model_dump(mode="json")
+
+
+def logs_folder():
+    return CONFIG.debates.logs if CONFIG.debates.source == "import" else None
+
+
+def question_files(wildcards):
+    """Local files that a dataset reads, so that a changed file makes its questions anew."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if dataset.source == agentark_config.IMPORTED_QUESTIONS:
+        return log_files()
+    parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
+    sources = {part.source or dataset.source for part in parts}
+    return sorted(
+        source
+        for source in sources
+        if Path(source).suffix in (".json", ".jsonl", ".parquet")
+    )
+
+
+def log_files(wildcards=None):
+    """The debate logs to import; none when debates are generated."""
+    if logs_folder() is None:
+        return []
+    try:
+        return [str(path) for path in debate_logs.files(Path(logs_folder()))]
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def debate_shards(wildcards):
+    n_shards = CONFIG.debates.shards if CONFIG.debates.source == "generate" else 1
+    return in_run(
+        "debates/{teacher}/{dataset}/{shard}.jsonl",
+        teacher=wildcards.teacher,
+        dataset=wildcards.dataset,
+        shard=range(n_shards),
+    )
+
+
+def policy_manifest(wildcards):
+    """The policy that GRPO starts from: the base model or a student."""
+    start = CONFIG.grpo.start
+    if start == "base":
+        return f"results/{wildcards.run}/models/{wildcards.student}/manifest.json"
+    return str(
+        Path(
+            "results",
+            wildcards.run,
+            "students",
+            start,
+            *student_path(wildcards),
+            "manifest.json",
+        )
+    )
+
+
+def student_path(wildcards):
+    return (wildcards.teacher, wildcards.train_set, wildcards.student, wildcards.seed)
+
+
+def is_teacher(wildcards):
+    return wildcards.model in CONFIG.teachers and CONFIG.debates.source == "generate"
+
+
+def debate_settings_of_teacher(wildcards):
+    """Only a teacher's evaluation holds debates, so only it depends on their settings."""
+    return in_run("settings/debates.json") if is_teacher(wildcards) else []
+
+
+STUDENT_AXES = dict(
+    method=CONFIG.methods,
+    teacher=CONFIG.teachers,
+    train_set=CONFIG.train_sets,
+    student=CONFIG.students,
+    seed=CONFIG.seeds,
+)
+
+
+def evaluation_files():
+    """Every evaluation of the run: base models, students, imported debates."""
+    generated = CONFIG.debates.source == "generate"
+    bases = sorted({*CONFIG.students, *(CONFIG.teachers if generated else [])})
+    files = in_run(
+        "evaluations/base/{model}/{benchmark}.jsonl",
+        model=bases,
+        benchmark=CONFIG.benchmarks,
+    )
+    files += in_run(
+        "evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+        benchmark=CONFIG.benchmarks,
+        **STUDENT_AXES,
+    )
+    if not generated:
+        imported = [
+            b
+            for b in CONFIG.benchmarks
+            if CONFIG.datasets[b].source == agentark_config.IMPORTED_QUESTIONS
+        ]
+        files += in_run(
+            "evaluations/debate/{teacher}/{benchmark}.jsonl",
+            teacher=CONFIG.teachers,
+            benchmark=imported,
+        )
+    return files
+
+
+def set_kinds():
+    """The sets that the run's methods need."""
+    kinds = [method for method in CONFIG.methods if method != "pad"]
+    return kinds + (["prm", "rl"] if "pad" in CONFIG.methods else [])
+
+
+def result_files():
+    return in_run("tables/summary.csv") + in_run("figures/accuracy.svg")
+
+
+def memory_mb(megabytes):
+    """A job that ran out of memory asks for more at its next attempt."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
+def minutes(count):
+    """A job that ran out of time asks for more at its next attempt."""
+    return lambda wildcards, attempt: count * attempt
+
+
+def show_summary():
+    table = Path("results", CONFIG.run, "tables", "summary.txt")
+    if table.is_file():
+        print(table.read_text(encoding="utf-8"), file=sys.stderr)
+
+
+def tell_where_to_look(log):
+    print(
+        f"A job failed: its log, named above, says why. Everything finished is kept; the same command goes on. ({log})",
+        file=sys.stderr,
+    )
+
+
+def write_settings(path, settings):
+    """Canonical JSON: equal settings give equal files."""
+    Path(path).write_text(
+        json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )

@@ -1,0 +1,92 @@
+"""REQUIRED INPUTS: a model and held-out questions. OUTPUTS: evaluations/.../<benchmark>.jsonl, one row a question."""
+
+
+rule evaluate_base:
+    """Score {wildcards.model} untrained; a teacher also debates and votes on a share of the questions."""
+    input:
+        settings="results/{run}/settings/evaluation.json",
+        engine="results/{run}/settings/engine.json",
+        debates=debate_settings_of_teacher,
+        model="results/{run}/models/{model}/manifest.json",
+        questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+    output:
+        rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
+    log:
+        "results/{run}/logs/evaluate_base/{model}/{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_base/{model}/{benchmark}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(16000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("evaluate"),
+        baselines=lambda wildcards, input: (
+            f"--debates {input.debates}" if input.debates else ""
+        ),
+    shell:
+        "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
+        " --seed 0 {params.baselines} --out {output.rows:q} --log {log:q}"
+
+
+rule evaluate_student:
+    """Score the {wildcards.method} student of {wildcards.student} with the same prompt and budget as its base."""
+    input:
+        settings="results/{run}/settings/evaluation.json",
+        engine="results/{run}/settings/engine.json",
+        model="results/{run}/students/{method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+        questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+    output:
+        rows="results/{run}/evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+    log:
+        "results/{run}/logs/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(16000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("evaluate"),
+    shell:
+        "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
+        " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
+        " --seed {wildcards.seed} --out {output.rows:q} --log {log:q}"
+
+
+rule evaluate_imported_debates:
+    """Score the logged debates of {wildcards.teacher} on the held-out questions of {wildcards.benchmark}."""
+    input:
+        settings="results/{run}/settings/evaluation.json",
+        debates="results/{run}/debates/{teacher}/{benchmark}/held_out.jsonl",
+    output:
+        rows="results/{run}/evaluations/debate/{teacher}/{benchmark}.jsonl",
+    log:
+        "results/{run}/logs/evaluate_imported_debates/{teacher}/{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_imported_debates/{teacher}/{benchmark}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_digest("evaluate_debates"),
+    shell:
+        "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
+        " --teacher {wildcards.teacher:q} --out {output.rows:q} --log {log:q}"
+
+
+rule evaluations:
+    """All evaluation rows."""
+    input:
+        evaluation_files(),

@@ -1,0 +1,24 @@
+"""REQUIRED INPUTS: a model source in the config. OUTPUTS: models/<model>/manifest.json, its folder beside it."""
+
+
+rule prepare_model:
+    """Bring {wildcards.model} into the run as safetensors with its tokenizer."""
+    input:
+        settings="results/{run}/settings/models/{model}.json",
+    output:
+        manifest="results/{run}/models/{model}/manifest.json",
+    log:
+        "results/{run}/logs/prepare_model/{model}.log",
+    benchmark:
+        "results/{run}/benchmarks/prepare_model/{model}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory_mb(8000),
+        runtime=minutes(60),
+    params:
+        code=code_digest("models"),
+    shell:
+        "python -m agentark.stages.models --config {input.settings:q}"
+        " --manifest {output.manifest:q} --log {log:q}"

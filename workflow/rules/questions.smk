@@ -1,0 +1,30 @@
+"""REQUIRED INPUTS: a dataset source in the config. OUTPUTS: questions/<dataset>/{train,validation,test}.jsonl."""
+
+
+rule make_questions:
+    """Cut {wildcards.dataset} into train, validation and test parts that share no question."""
+    input:
+        settings="results/{run}/settings/questions/{dataset}.json",
+        files=question_files,
+    output:
+        train="results/{run}/questions/{dataset}/train.jsonl",
+        validation="results/{run}/questions/{dataset}/validation.jsonl",
+        test="results/{run}/questions/{dataset}/test.jsonl",
+        manifest="results/{run}/questions/{dataset}/manifest.json",
+    log:
+        "results/{run}/logs/make_questions/{dataset}.log",
+    benchmark:
+        "results/{run}/benchmarks/make_questions/{dataset}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_digest("questions"),
+        folder=subpath(output.manifest, parent=True),
+        logs=f"--logs {logs_folder()}" if logs_folder() else "",
+    shell:
+        "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"
+        " --out {params.folder:q} {params.logs} --log {log:q}"

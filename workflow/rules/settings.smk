@@ -1,0 +1,19 @@
+"""REQUIRED INPUTS: the config. OUTPUTS: settings/<section>[/<name>].json, the slice that one stage reads."""
+
+
+rule freeze_settings:
+    """Freeze the settings of {wildcards.settings} in a file: a job that starts later must not read newer ones."""
+    output:
+        "results/{run}/settings/{settings}.json",
+    log:
+        "results/{run}/logs/freeze_settings/{settings}.log",
+    benchmark:
+        "results/{run}/benchmarks/freeze_settings/{settings}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(500),
+        runtime=minutes(5),
+    params:
+        settings=lambda wildcards: settings_slice(wildcards.settings),
+    run:
+        write_settings(output[0], params.settings)

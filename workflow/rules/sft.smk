@@ -1,0 +1,40 @@
+"""REQUIRED INPUTS: a model and an R-SFT or DA set. OUTPUTS: students/<method>/.../manifest.json, its folder beside it."""
+
+
+rule train_sft:
+    """Train {wildcards.student} by {wildcards.sft_method} on {wildcards.teacher}'s traces, seed {wildcards.seed}."""
+    input:
+        settings="results/{run}/settings/sft.json",
+        model="results/{run}/models/{student}/manifest.json",
+        rows="results/{run}/sets/{teacher}/{train_set}/{sft_method}.jsonl",
+    output:
+        manifest="results/{run}/students/{sft_method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+    log:
+        "results/{run}/logs/train_sft/{sft_method}/{teacher}/{train_set}/{student}/{seed}.log",
+    benchmark:
+        "results/{run}/benchmarks/train_sft/{sft_method}/{teacher}/{train_set}/{student}/{seed}.tsv"
+    priority: 10
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(12000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("sft"),
+        checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
+            "checkpoints"
+        ),
+    shell:
+        "python -m agentark.stages.sft --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
+        " --seed {wildcards.seed} --checkpoints {params.checkpoints:q} --manifest {output.manifest:q} --log {log:q}"
+
+
+rule students:
+    """All students of all methods."""
+    input:
+        in_run(
+            "students/{method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+            **STUDENT_AXES,
+        ),
