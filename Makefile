@@ -41,13 +41,13 @@ setup: .venv/worker
 .venv/worker: envs/worker-cpu.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	python -m pip install --progress-bar off "$$(grep '^torch==' envs/worker-cpu.txt)"
-	python -m pip install --progress-bar off --no-deps -r envs/worker-cpu.txt
+	python -m pip install --no-compile --progress-bar off "$$(grep '^torch==' envs/worker-cpu.txt)"
+	python -m pip install --no-compile --progress-bar off --no-deps -r envs/worker-cpu.txt
 	python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 .venv/test: .venv/worker envs/test.txt
-	python -m pip install --progress-bar off --no-deps -r envs/test.txt
+	python -m pip install --no-compile --progress-bar off --no-deps -r envs/test.txt
 	touch $@
 
 clean:

@@ -129,15 +129,15 @@ class Sets(Section):
     )
     prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
 
-    def slice_for(self, kind: str) -> dict[str, Any]:
-        """The fields that one kind of set depends on, so that a change to another's reruns nothing of it."""
+    def slice_for(self, kind: str) -> "Sets":
+        """Only the fields that one kind of set depends on; the others are left at their defaults."""
         fields = {
             "rsft": {"min_correct_agents", "rsft_traces"},
             "da": {"min_correct_agents", "da_traces"},
             "prm": {"prm_traces"},
             "rl": set(),
         }
-        return self.model_dump(mode="json", include=fields[kind])
+        return Sets(**self.model_dump(include=fields[kind]))
 
 
 class Sft(Section):

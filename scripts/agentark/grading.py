@@ -35,6 +35,8 @@ MAX_REPLY_CHARS = 20_000
 """Only this much of a reply's end is searched for the answer."""
 MAX_ANSWER_CHARS = 500
 """Longer answers are compared as they are written."""
+MAX_MARKS = 50
+"""So many of the last boxes and statements are tried; a looping reply has thousands."""
 SYMBOLIC_TIMEOUT_S = 1.0
 """math-verify needs 1 to 300 ms for an honest pair."""
 START_TIMEOUT_S = 120.0
@@ -75,8 +77,9 @@ def parse_gold(raw: str, gold_type: GoldType) -> str:
     else:
         gold = _marked(raw, gold_type, None) or _bare_gold(raw, gold_type)
     if not gold:
-        raise ValueError(f"no {gold_type} answer in the gold field {_shortened(raw)}{_GOLD_HINTS.get(gold_type, '')}")
-    return _undo_float(gold) if gold_type == "number" else gold
+        shown = repr(raw.strip()[:80])
+        raise ValueError(f"no {gold_type} answer in the gold field {shown}{_GOLD_HINTS.get(gold_type, '')}")
+    return gold
 
 
 _GOLD_HINTS = {
@@ -88,19 +91,11 @@ _GOLD_HINTS = {
 def _bare_gold(raw: str, gold_type: GoldType) -> str | None:
     if gold_type == "number":
         # Of two numbers without a mark we cannot know which is meant, and a wrong gold is worse than none.
-        numbers = [match.group() for match in _NUMBER.finditer(_plain(raw))]
+        numbers = _numbers(raw)
         return numbers[0] if len(numbers) == 1 else None
     if gold_type == "choice":
         return _read_letter(raw, None)
     return None if len(raw) > MAX_ANSWER_CHARS or "\\boxed" in raw else _read_latex(raw)
-
-
-def _undo_float(gold: str) -> str:
-    """0.8888888888888888 is how a data set that keeps its golds as floats writes 8/9."""
-    if not re.fullmatch(r"-?\d+\.\d{10,}", gold) or len(gold) < 16:
-        return gold
-    near = Fraction(gold).limit_denominator(1000)
-    return str(near) if abs(near - Fraction(gold)) < Fraction(1, 10**11) else gold
 
 
 def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None) -> str | None:
@@ -119,7 +114,8 @@ def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None)
     if said is None:
         return None
     said = said[-MAX_REPLY_CHARS:]
-    return _marked(said, gold_type, n_choices) or _LAST_RESORTS[gold_type](said, n_choices)
+    answer = _marked(said, gold_type, n_choices) or _LAST_RESORTS[gold_type](said, n_choices)
+    return answer if answer and len(answer) <= MAX_ANSWER_CHARS else None
 
 
 def _after_reasoning(text: str) -> str | None:
@@ -132,19 +128,19 @@ def _after_reasoning(text: str) -> str | None:
 def _marked(text: str, gold_type: GoldType, n_choices: int | None) -> str | None:
     """The last boxed answer that can be read as `gold_type`, else the last stated one."""
     read = _READERS[gold_type]
-    for box in reversed(list(_boxes(text))):
+    for box in reversed(list(_boxes(text))[-MAX_MARKS:]):
         if len(box) <= MAX_ANSWER_CHARS and (answer := read(box, n_choices)):
             return answer
     if gold_type == "choice":
         return _stated_letter(text, n_choices)
-    for statement in reversed(list(_STATEMENT.finditer(text))):
+    for statement in reversed(list(_STATEMENT.finditer(text))[-MAX_MARKS:]):
         rest = text[statement.end() : statement.end() + MAX_ANSWER_CHARS].lstrip(" \t\r\n*_:")
         if answer := read(_CLAUSE_END.split(rest, maxsplit=1)[0], n_choices):
             return answer
     return None
 
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,3}(?:(?P<brace>\{)|(?P<bare>-?\d+(?:[.,/]\d+)*|[A-Z](?![A-Za-z])))")
+_BOX = re.compile(r"\\boxed\s{0,3}(?:(?P<brace>\{)|(?P<bare>-?\d+(?:[.,/]\d+)*|[A-Z](?![A-Za-z])))")
 
 
 def _boxes(text: str) -> Iterator[str]:
@@ -165,25 +161,27 @@ def _boxes(text: str) -> Iterator[str]:
 
 
 _TOPIC = r"(?:\s{1,3}(?:to|for|of)\s[^.:=\n]{1,80}?)?"
-_IS = r"\s{0,3}(?:(?:is|was|would\s+be|should\s+be|must\s+be|remains)\b(?!\s+(?:not|in)?(?:correct|right|wrong|not)\b)|:|=)"
+_NO_ANSWER = r"(?!\s+(?:not|in)?(?:correct|right|wrong|not)\b)"
+_IS = rf"\s{{0,3}}(?:(?:is|was|would\s+be|should\s+be|must\s+be|remains)\b{_NO_ANSWER}|:|=)"
 _STATEMENT = re.compile(rf"####|\banswer\b[\"'*_]{{0,3}}{_TOPIC}{_IS}", re.IGNORECASE)
 # A full stop after a title or an initial ends no sentence.
 _CLAUSE_END = re.compile(
-    r"\n|(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bSt)(?<!\b[A-Z])[.!?](?=\s|$)|\s(?:because|since)\s", re.IGNORECASE
+    r"\n|(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bSt)(?<!\b[A-Z])[.!?](?=\s|$)|[\s(](?:because|since|as)\s", re.IGNORECASE
 )
+
+
+def _numbers(text: str) -> list[str]:
+    return [match.group().replace(",", "").replace("$", "") for match in _NUMBER.finditer(_plain(text))]
 
 
 def _read_number(text: str, _: int | None = None) -> str | None:
     """The first number after the last equals sign: "18 = 2 * 9 dollars a day for 3 days" would end in a 3."""
-    for part in reversed(re.split(r"=|≈|\\approx", _plain(text))):
-        if number := _NUMBER.search(part):
-            return number.group().replace(",", "").replace("$", "")
-    return None
+    parts = reversed(re.split(r"=|\u2248|\\approx", text))
+    return next((numbers[0] for numbers in map(_numbers, parts) if numbers), None)
 
 
 def _last_number(text: str, _: int | None) -> str | None:
-    numbers = [match.group() for match in _NUMBER.finditer(_plain(text))]
-    return numbers[-1].replace(",", "").replace("$", "") if numbers else None
+    return next(reversed(_numbers(text)), None)
 
 
 def _read_latex(text: str, _: int | None = None) -> str | None:
@@ -223,7 +221,7 @@ def _letter_patterns(n_choices: int | None) -> _LetterPatterns:
     last = chr(ord("A") + min(n_choices or 26, 26) - 1)
     # "B cell" and "A patient" are words of an answer, "B because" and "(B) cell" are letters.
     links = "because|since|as|and|or|for|with|which|due|based|given|is|was|in|from"
-    letter = rf"[({{\[]{{0,2}}([A-{last}])(?![\w'’+-])(?!\ +(?!(?:{links})\b)[a-z])"
+    letter = rf"[\"'({{\[]{{0,2}}([A-{last}])(?![\w'\u2019+-])(?!\ +(?!(?:{links})\b)[a-z])"
     option = r"(?:(?:option|choice|letter|answer)\s+)?"
     hedge = r"(?:(?:most\s+likely|likely|probably|clearly|therefore|indeed|still|now|the)\s+){0,3}"
     stated = rf"""
@@ -287,29 +285,30 @@ def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
     A percentage equals both its number and its hundredth, and a decimal of two places or more equals the
     never-ending fraction that it rounds: both ways of writing are asked for by one data set or another.
     """
-    if answer_key(gold, gold_type) == answer_key(answer, gold_type):
+    keys = answer_key(gold, gold_type), answer_key(answer, gold_type)
+    if keys[0] == keys[1]:
         return True
-    if gold_type not in ("number", "latex"):
+    if gold_type in ("choice", "text"):
         return False
-    read = _number_of_latex if gold_type == "latex" else _number
-    gold_number, answer_number = read(gold), read(answer)
-    if gold_number and answer_number:
-        return _same_number(gold_number, answer_number)
+    numbers = _number(gold, gold_type), _number(answer, gold_type)
+    if all(numbers):
+        return _same_number(*numbers)
     if gold_type == "number":
         return False
-    return _same_formula(gold, answer)
+    # math-verify takes words for products of letters, so that "east" is "seat", and a set for an ordered pair.
+    if any(map(_is_word, keys)) or {key.lstrip("\\")[:1] for key in keys} == {"(", "{"}:
+        return False
+    return _prove(gold, answer) if max(len(gold), len(answer)) <= MAX_ANSWER_CHARS else None
 
 
 def answer_key(answer: str, gold_type: GoldType) -> str:
     """The normal form that votes and consensus count: "7.0", "7" and "$7" have the same."""
     if len(answer) > MAX_ANSWER_CHARS:
         return answer
-    if gold_type == "number":
-        number = _number(answer)
-        return str(number.value) if number else _words(answer)
+    if number := _number(answer, gold_type):
+        return str(number.value)
     if gold_type == "latex":
-        number = _number_of_latex(answer)
-        return str(number.value) if number else _latex_form(answer)
+        return _latex_form(answer)
     if gold_type == "choice":
         return _read_letter(answer, None) or answer.strip()
     return _words(answer)
@@ -356,9 +355,9 @@ _NUMBER = re.compile(
 
 def _plain(text: str) -> str:
     r"""Numbers written as plain text: `1{,}234` as 1,234, `1\frac{1}{2}` as 1 1/2, `3 \times 10^8` as 3e8."""
-    text = text.replace("−", "-").replace("\\!", "").replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
-    text = re.sub(r"(?<=\d)\\[,;: ](?=\d{3})|(?<=\d,)\s(?=\d{3},\d{3}(?!\d))", "", text)
-    text = re.sub(r"\s{0,3}(?:\\times|\\cdot|×|\*|x)\s{0,3}10\s?\^\s?\{?([-+]?\d{1,3})\}?", r"e\1", text)
+    text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\$", "$").replace("\\%", "%")
+    text = re.sub(r"\\!\s?|(?<=\d)\\[,;: ](?=\d{3})", "", text)
+    text = re.sub(r"(?<=\d)\s{0,3}(?:\\times|\\cdot|\u00d7|\*|x)\s{0,3}10\s?\^\s?\{?([-+]?\d{1,3})\}?", r"e\1", text)
     text = re.sub(r"(?<![\d.,e])10\s?\^\s?\{?([-+]?\d{1,3})\}?", r"1e\1", text)
     return re.sub(
         r"(?:(?<=\d)(\s?))?\\[dt]?frac\s?(?:\{\s?(-?\d[\d.,]{0,99})\s?\}|(\d))\s?(?:\{\s?(\d[\d.,]{0,99})\s?\}|(\d))",
@@ -367,23 +366,36 @@ def _plain(text: str) -> str:
     )
 
 
-def _number(answer: str) -> _Number | None:
-    written = _read_number(answer) if len(answer) <= MAX_ANSWER_CHARS else None
-    return _number_from(_NUMBER.fullmatch(written)) if written else None
-
-
-def _number_from(match: re.Match[str] | None) -> _Number | None:
+def _number(answer: str, gold_type: GoldType) -> _Number | None:
+    """The value of an answer that is a number, perhaps with a unit: always exact, never SymPy."""
+    if len(answer) > MAX_ANSWER_CHARS or gold_type not in ("number", "latex"):
+        return None
+    written = _read_number(answer) or "" if gold_type == "number" else _without_unit(answer)
+    match = _NUMBER.fullmatch(written)
     if match is None:
         return None
-    fields = {name: (text or "").replace(",", "") for name, text in match.groupdict().items()}
-    if fields["decimal"]:
-        value = Fraction(fields["decimal"]) * Fraction(10) ** int(fields["exponent"] or 0)
-    elif Fraction(fields["bottom"]) == 0:
+    part = {name: (text or "").replace(",", "") for name, text in match.groupdict().items()}
+    n_decimals = 0 if part["exponent"] else len(part["decimal"].partition(".")[2])
+    if part["decimal"]:
+        value = Fraction(part["decimal"]) * Fraction(10) ** int(part["exponent"] or 0)
+    elif Fraction(part["bottom"]) == 0:
         return None
     else:
-        value = Fraction(fields["whole"] or 0) + Fraction(fields["top"]) / Fraction(fields["bottom"])
-    n_decimals = 0 if fields["exponent"] else len(fields["decimal"].partition(".")[2])
-    return _Number(-value if fields["sign"] == "-" else value, bool(fields["percent"]), n_decimals)
+        value = Fraction(part["whole"] or 0) + Fraction(part["top"]) / Fraction(part["bottom"])
+    # 0.8888888888888888 and 0.7499999999999999 are how floats, of data sets and of models, write 8/9 and 3/4.
+    near = value.limit_denominator(1000)
+    if n_decimals >= 12 and abs(near - value) < Fraction(1, 10**11):
+        value = near
+    return _Number(-value if part["sign"] == "-" else value, bool(part["percent"]), n_decimals)
+
+
+_UNIT = re.compile(r"(?:\\(?:text|mbox|mathrm|textrm)\s?\{[^{}]*\}|\s[A-Za-z]{3,}\.?)(?:\s?\^\s?\{?\d\}?)?$")
+
+
+def _without_unit(latex: str) -> str:
+    r"""`x = 5 \text{ cm}^2` as 5. Whatever else stands beside the number stays: `5x` is not a number."""
+    latex = re.sub(r"\^\s?\{?\\circ\}?", "", latex).strip().strip("$").strip().removesuffix(".")
+    return _plain(re.sub(r"^[A-Za-z]\s?=", "", _UNIT.sub("", latex))).strip().removeprefix("$")
 
 
 def _same_number(one: _Number, other: _Number) -> bool:
@@ -397,21 +409,9 @@ def _words(answer: str) -> str:
     return " ".join(re.sub(r"\b(?:a|an|the)\b", " ", bare).split()) or " ".join(words.split())
 
 
-_UNIT = re.compile(r"(?:\\(?:text|mbox|mathrm|textrm)\s?\{[^{}]*\}|\s[A-Za-z]{3,}\.?)(?:\s?\^\s?\{?\d\}?)?$")
-
-
-def _number_of_latex(latex: str) -> _Number | None:
-    """The value of a formula that is nothing but a number, perhaps with a unit and a name: `x = 5 \text{ cm}^2`."""
-    if len(latex) > MAX_ANSWER_CHARS:
-        return None
-    plain = re.sub(r"\^\s?\{?\\circ\}?", "", latex).strip().strip("$").strip().removesuffix(".")
-    plain = _plain(re.sub(r"^[A-Za-z]\s?=", "", _UNIT.sub("", plain)))
-    return _number_from(_NUMBER.fullmatch(plain.strip().removeprefix("$")))
-
-
 def _latex_form(latex: str) -> str:
     """One spelling of a formula: without layout, units' markup and the name before an equals sign."""
-    latex = latex.strip().strip("$").strip().removesuffix(".").replace("−", "-")
+    latex = latex.strip().strip("$").strip().removesuffix(".").replace("\u2212", "-")
     latex = re.sub(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|operatorname)\s?\{([^{}]*)\}", r"\1", latex)
     latex = re.sub(r"\\(?:left|right|displaystyle|quad|qquad)(?![A-Za-z])|\\[,;:! ]|~|\^\s?\{?\\circ\}?", " ", latex)
     latex = re.sub(r"\\[dt]frac", r"\\frac", latex)
@@ -425,25 +425,6 @@ def _latex_form(latex: str) -> str:
 
 def _is_word(form: str) -> bool:
     return len(form) >= 3 and form.isalpha()
-
-
-def _same_formula(gold: str, answer: str) -> bool | None:
-    gold_form, answer_form = answer_key(gold, "latex"), answer_key(answer, "latex")
-    # math-verify reads words as products of letters, so that "east" equals "seat", and sets as ordered pairs.
-    if _is_word(gold_form) or _is_word(answer_form) or _is_set(gold_form) != _is_set(answer_form):
-        if _is_pair(gold_form) or _is_pair(answer_form) or _is_word(gold_form) or _is_word(answer_form):
-            return False
-    if max(len(gold), len(answer)) > MAX_ANSWER_CHARS:
-        return None
-    return _prove(gold.strip().strip("$"), answer.strip().strip("$"))
-
-
-def _is_set(form: str) -> bool:
-    return form.startswith("\\{")
-
-
-def _is_pair(form: str) -> bool:
-    return form[:1] in ("(", "[") and form[-1:] in (")", "]")
 
 
 # Proving with math-verify, elsewhere
@@ -460,10 +441,14 @@ class _Prover:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
-            self._process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-            reply = self._reply_within(SYMBOLIC_TIMEOUT_S)
-            if not reply:
-                self.stop()
+            reply = b""
+            try:
+                self._process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+                reply = self._reply_within(SYMBOLIC_TIMEOUT_S)
+            finally:
+                # Also when a signal's exception breaks in: the next question must not read this one's verdict.
+                if not reply:
+                    self.stop()
             return json.loads(reply or "null")
 
     def _start(self) -> None:
@@ -518,7 +503,12 @@ def _serve() -> None:
 
     def parsed(latex: str) -> list:
         # Only as LaTeX: math-verify's other reader hands plain expressions to Python's eval.
-        return parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+        return parse(
+            f"${latex.strip().strip('$')}$",
+            [LatexExtractionConfig()],
+            fallback_mode="no_fallback",
+            parsing_timeout=None,
+        )
 
     def prove(gold: str, answer: str) -> bool | None:
         try:

@@ -47,17 +47,20 @@ def in_run(pattern, **values):
 
 
 def settings_slice(name):
-    """The part of the config that one frozen settings file holds, and nothing else, so that nothing else reruns."""
+    """The part of the config that one frozen settings file holds, and nothing else, so that nothing else reruns.
+
+    Canonical JSON text: the order of keys in the YAML file must not rerun anything either.
+    """
     section, _, key = name.partition("/")
     if section == "models":
         value = CONFIG.models[key]
     elif section == "questions":
         value = CONFIG.datasets[key]
     elif section == "sets":
-        return CONFIG.sets.slice_for(key)
+        value = CONFIG.sets.slice_for(key)
     else:
         value = getattr(CONFIG, section)
-    return value.model_dump(mode="json")
+    return json.dumps(value.model_dump(mode="json"), indent=2, sort_keys=True)
 
 
 def logs_folder():
@@ -68,7 +71,7 @@ def question_files(wildcards):
     """Local files that a dataset reads, so that a changed file makes its questions anew."""
     dataset = CONFIG.datasets[wildcards.dataset]
     if dataset.source == agentark_config.IMPORTED_QUESTIONS:
-        return log_files()
+        return LOG_FILES
     parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
     sources = {part.source or dataset.source for part in parts}
     return sorted(
@@ -78,7 +81,7 @@ def question_files(wildcards):
     )
 
 
-def log_files(wildcards=None):
+def log_files():
     """The debate logs to import; none when debates are generated."""
     if logs_folder() is None:
         return []
@@ -86,6 +89,9 @@ def log_files(wildcards=None):
         return [str(path) for path in debate_logs.files(Path(logs_folder()))]
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+LOG_FILES = log_files()
 
 
 def debate_shards(wildcards):
@@ -195,11 +201,4 @@ def tell_where_to_look(log):
     print(
         f"A job failed: its log, named above, says why. Everything finished is kept; the same command goes on. ({log})",
         file=sys.stderr,
-    )
-
-
-def write_settings(path, settings):
-    """Canonical JSON: equal settings give equal files."""
-    Path(path).write_text(
-        json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
     )

@@ -37,7 +37,7 @@ else:
             settings="results/{run}/settings/debates.json",
             train="results/{run}/questions/{dataset}/train.jsonl",
             held_out=f"results/{{run}}/questions/{{dataset}}/{CONFIG.evaluation.split}.jsonl",
-            logs=log_files,
+            logs=LOG_FILES,
         output:
             debates="results/{run}/debates/{teacher}/{dataset}/0.jsonl",
             held_out="results/{run}/debates/{teacher}/{dataset}/held_out.jsonl",

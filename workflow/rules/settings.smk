@@ -16,4 +16,4 @@ rule freeze_settings:
     params:
         settings=lambda wildcards: settings_slice(wildcards.settings),
     run:
-        write_settings(output[0], params.settings)
+        Path(output[0]).write_text(params.settings + "\n", encoding="utf-8")

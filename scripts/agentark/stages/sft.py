@@ -1,0 +1,61 @@
+"""Train a student on traces by R-SFT or DA: one folder with weights and tokenizer, one manifest."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from agentark import config, provenance, stage
+from agentark.errors import UserError
+from agentark.models import open_tokenizer
+from agentark.progress import say
+from agentark.records import TrainingExample, read_rows
+from agentark.training import session, sft, weights
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the model to train")
+    parser.add_argument("--set", type=Path, required=True, help="training examples, JSONL")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
+    return stage.run(work, parser.parse_args(argv))
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Sft)
+    folder = provenance.model_folder(args.model)
+    parents = [args.model, args.set]
+    tokenizer = open_tokenizer(folder)
+    rows, counts = sft.encode_all(read_rows(args.set, TrainingExample), tokenizer, settings.max_length)
+    if not rows:
+        raise UserError(
+            f"{args.set}: no example to train on ({counts['examples']} read, {counts['too_long']} longer than "
+            f"sft.max_length = {settings.max_length}, {counts['without_answer']} without an answer); "
+            "raise sft.max_length, or debate more or easier questions"
+        )
+    say(f"sft          {counts['used']} of {counts['examples']} examples, {counts['too_long']} too long")
+
+    model, stored = weights.open_for_training(folder)
+    checkpoints = session.checkpoint_folder(args.checkpoints, "sft", settings, args.seed, parents)
+    model, log = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints)
+
+    student = args.manifest.parent / "model"
+    with weights.replaced_folder(student) as partial:
+        weights.save(model, tokenizer, partial, stored)
+    session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    provenance.write_manifest(
+        args.manifest,
+        kind="student",
+        stage="sft",
+        settings=settings.model_dump(mode="json"),
+        parents=parents,
+        folder=student,
+        seed=args.seed,
+        facts={**counts, "updates": len(log), **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"])},
+    )
+    shutil.rmtree(args.checkpoints, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

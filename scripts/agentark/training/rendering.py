@@ -1,0 +1,55 @@
+"""Questions and completions as a model reads them: rendered text, tokens, and which token holds which character.
+
+The prompt is rendered exactly as it is for generation, and the completion follows it. Rendering the whole dialogue
+instead would let templates rewrite the completion (Qwen3's drops and adds reasoning blocks, Llama 3's trims), and a
+student would be trained on a prompt that it never meets again.
+"""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from agentark.prompts import solve_messages
+from agentark.records import GoldType
+
+_PROBE = "answer-probe"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Tokens of `prompt + completion`, with their character spans."""
+
+    input_ids: list[int]
+    offsets: list[tuple[int, int]]
+    """[start, end) of each token in the rendered text; (0, 0) for tokens that the tokenizer adds itself."""
+    completion_start: int
+    """Character at which the completion begins."""
+
+    def token_at(self, character: int) -> int:
+        """Index of the last token that holds a character of the completion (counted from the completion's start)."""
+        wanted = self.completion_start + character
+        return max(i for i, (start, end) in enumerate(self.offsets) if start <= wanted < end)
+
+
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    choices: list[str] | None,
+    gold_type: GoldType,
+    completion: str,
+) -> Rendered:
+    """Render and tokenise one example."""
+    prompt = tokenizer.apply_chat_template(
+        solve_messages(question, choices, gold_type), tokenize=False, add_generation_prompt=True
+    )
+    # The template has written the special tokens, a beginning-of-text among them, so the tokenizer must add none.
+    encoded = tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
+    return Rendered(encoded["input_ids"], encoded["offset_mapping"], len(prompt))
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The token with which the chat template ends an assistant's turn; the end-of-text token when it has none."""
+    dialogue = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
+    after = tokenizer.apply_chat_template(dialogue, tokenize=False).rpartition(_PROBE)[2]
+    found = [token for token in tokenizer.all_special_tokens if token in after]
+    return min(found, key=after.index) if found else tokenizer.eos_token

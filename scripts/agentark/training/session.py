@@ -1,0 +1,114 @@
+"""A trainer's session: what it shows, when it saves, where an interrupted one goes on."""
+
+import csv
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from agentark import provenance
+from agentark.config import Section
+from agentark.progress import Progress
+from agentark.records import atomic_path, content_id
+from agentark.training.weights import multiplies_bf16
+
+MINUTES_BETWEEN_CHECKPOINTS = 10.0
+"""A checkpoint holds weights and both moments of Adam: for most of the demo's runs it would cost more than it saves."""
+
+
+def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
+    """Arguments that all our trainers share."""
+    return {
+        "output_dir": str(checkpoints),
+        "seed": seed,
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": multiplies_bf16(),
+        "optim": "adamw_torch_fused",
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "gradient_checkpointing": torch.cuda.is_available(),
+        "logging_steps": 1,
+        "save_strategy": "no",  # `Watch` asks for checkpoints by the clock
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+class Watch(TrainerCallback):
+    """Prints progress and keeps the log rows; asks for a checkpoint every few minutes."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # A resumed run counts from where it goes on, so that speed and time left are true.
+        self._progress = Progress(self.stage, state.max_steps - state.global_step, "updates")
+        self._saved = time.monotonic()
+        self._tokens = state.num_input_tokens_seen
+        self.rows = [row for row in state.log_history if "loss" in row]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if time.monotonic() - self._saved > 60 * MINUTES_BETWEEN_CHECKPOINTS and state.global_step < state.max_steps:
+            self._saved = time.monotonic()
+            control.should_save = True
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        if "loss" not in logs:
+            return
+        self.rows.append({**logs, "step": state.global_step})
+        tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
+        reward = f"  reward {logs['reward']:.3f}" if "reward" in logs else ""
+        self._progress.update(tokens=tokens, note=f"loss {logs['loss']:.4f}{reward}")
+
+
+def checkpoint_folder(root: Path, stage: str, settings: Section, seed: int, parents: list[Path]) -> Path:
+    """A folder under `root` for exactly this work: a run with other settings, data or code must not go on from it."""
+    identity = content_id(
+        provenance.code_digest(stage), settings.model_dump(mode="json"), seed, *map(provenance.file_sha256, parents)
+    )
+    return root / identity
+
+
+def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
+    """Train, or go on from the last checkpoint that was written to its end; the trainer writes its state last."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(watch)
+    complete = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+
+
+def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
+    """One line an update, all that the trainer logged."""
+    columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def first_and_last(rows: list[dict[str, float]], keys: list[str]) -> dict[str, dict[str, float]]:
+    """Means over the first and the last tenth of the updates, for the manifest."""
+    tenth = max(1, len(rows) // 10)
+    return {
+        key: {
+            name: round(statistics.fmean(row[key] for row in part), 4)
+            for name, part in (("first", rows[:tenth]), ("last", rows[-tenth:]))
+        }
+        for key in keys
+    }

@@ -1,0 +1,257 @@
+"""R-SFT (paper 3.3.1, Eq. 1) and DA (3.3.2, Eq. 2): next-token training with separate reasoning and answer terms.
+
+Differs from the paper: Eq. 1 as printed is plain next-token NLL, the two terms added token by token, so a long
+reasoning drowns its answer. `separate`, the default, takes the mean of each term over the whole update before adding
+them; `sum` is the printed formula. Eq. 2 as printed trains the answer alone given each trace; as its prose says the
+student learns several ways to solve a question, we train trace and answer, each of the k traces with weight 1/k.
+
+Differs from TRL's trainer, which has no token weights: `compute_loss` is ours, and what TRL counts as the labels of
+an update are here the three weighted totals that `sft_loss` divides by.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import SFTConfig, SFTTrainer
+
+from agentark.config import Sft
+from agentark.records import TrainingExample
+from agentark.training import session, weights
+from agentark.training.logprobs import token_logps
+from agentark.training.rendering import end_of_turn, render
+
+
+def sft_loss(
+    token_nll: Tensor,
+    reasoning: Tensor,
+    answer: Tensor,
+    totals: Tensor,
+    mode: Literal["sum", "token_mean", "separate"],
+    reasoning_weight: float = 1.0,
+    answer_weight: float = 1.0,
+) -> Tensor:
+    """Loss of one micro-batch; the losses of an update's micro-batches add up to the update's.
+
+    Args:
+        token_nll: (B, T) negative log-probabilities.
+        reasoning: (B, T), the example's weight on reasoning tokens, 0 elsewhere.
+        answer: (B, T), the example's weight on answer tokens, 0 elsewhere.
+        totals: (3,), sums over the whole update, all micro-batches and processes: example weights, `reasoning`,
+            `answer`. A mean over a micro-batch would weigh its tokens by how the update happened to be cut.
+        mode: `sum` is the mean over examples of the token sums (Eq. 1), `token_mean` one mean over all tokens,
+            `separate` the weighted sum of two means.
+
+    Returns:
+        A scalar.
+    """
+    reasoning_nll, answer_nll = (token_nll * reasoning).sum(), (token_nll * answer).sum()
+    if mode == "sum":
+        return (reasoning_nll + answer_nll) / totals[0]
+    if mode == "token_mean":
+        return (reasoning_nll + answer_nll) / (totals[1] + totals[2])
+    # Traces may consist of an answer alone: no reasoning token in an update makes a term of 0, not 0/0.
+    reasoning_term = reasoning_nll / totals[1] if totals[1] > 0 else reasoning_nll
+    return reasoning_weight * reasoning_term + answer_weight * answer_nll / totals[2]
+
+
+def encode(example: TrainingExample, tokenizer: PreTrainedTokenizerBase, ending: str) -> dict[str, Any] | None:
+    """Tokens of prompt, completion and ending, and where reasoning and answer begin in them.
+
+    The end-of-turn token belongs to the answer: a student that is not trained to stop never does.
+
+    Returns:
+        None when the completion has no answer to train on.
+    """
+    if not example.completion[example.answer_start :].strip():
+        return None
+    text = example.completion + ending
+    rendered = render(tokenizer, example.question, example.choices, example.gold_type, text)
+    answer_start = rendered.completion_start + example.answer_start
+    spans = list(enumerate(rendered.offsets))
+    return {
+        "input_ids": np.array(rendered.input_ids, dtype=np.int32),
+        "completion_from": next(i for i, (start, _) in spans if start >= rendered.completion_start),
+        # A token that reaches over the border (" The") is the answer's.
+        "answer_from": next(i for i, (_, end) in spans if end > answer_start),
+        "weight": example.weight,
+    }
+
+
+def encode_all(
+    examples: Iterable[TrainingExample], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Encode a set; examples that do not fit are left out and counted, never cut: their answer stands at the end."""
+    ending = end_of_turn(tokenizer)
+    rows: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter(examples=0, used=0, too_long=0, without_answer=0)
+    for example in examples:
+        row = encode(example, tokenizer, ending)
+        counts["examples"] += 1
+        if row is None:
+            counts["without_answer"] += 1
+        elif len(row["input_ids"]) > max_length:
+            counts["too_long"] += 1
+        else:
+            counts["used"] += 1
+            rows.append(row)
+    return rows, counts
+
+
+def collate(rows: list[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
+    """Pad on the right.
+
+    Returns:
+        `input_ids`, `attention_mask` and `labels` (B, T); the token weights `reasoning` and `answer` (B, T) and the
+        example weights `weight` (B,), float32.
+    """
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    position = torch.arange(int(lengths.max()))
+    starts = {key: torch.tensor([row[key] for row in rows])[:, None] for key in ("completion_from", "answer_from")}
+    weight = torch.tensor([row["weight"] for row in rows])
+    input_ids = torch.full((len(rows), len(position)), pad_token_id)
+    for i, row in enumerate(rows):
+        input_ids[i, : lengths[i]] = torch.as_tensor(row["input_ids"])
+    inside = position < lengths[:, None]
+    completion = inside & (position >= starts["completion_from"])
+    answer = inside & (position >= starts["answer_from"])
+    return {
+        "input_ids": input_ids,
+        "attention_mask": inside.long(),
+        "labels": input_ids.masked_fill(~completion, -100),
+        "reasoning": (completion & ~answer) * weight[:, None],
+        "answer": answer * weight[:, None],
+        "weight": weight,
+    }
+
+
+class LengthSorted(Sampler[int]):
+    """A new order every epoch; the examples of one update are sorted by length, so that its micro-batches pad little.
+
+    Which examples share an update stays random, so the sorting changes nothing but the speed.
+    """
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The trainer's call; a resumed run gets the order of the epoch in which it was interrupted."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self.seed << 16) + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        for start in range(0, len(order), self.batch_size):
+            yield from sorted(order[start : start + self.batch_size], key=lambda i: self.lengths[i], reverse=True)
+
+
+class TraceTrainer(SFTTrainer):
+    """TRL's trainer with the loss above."""
+
+    # The loss is divided by totals of the whole update; a second division by the number of micro-batches is wrong.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, settings: Sft, **options: Any) -> None:
+        self.settings = settings
+        self._nll_sums = torch.zeros(4)
+        super().__init__(**options)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthSorted:
+        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+        return LengthSorted(lengths, self.settings.batch_size, self.args.seed)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
+        keys = ("weight", "reasoning", "answer")
+        totals = torch.stack([sum(batch[key].sum() for batch in batch_samples) for key in keys])
+        return self.accelerator.reduce(totals.to(device), reduction="sum")
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        batch = {key: inputs[key] for key in ("input_ids", "attention_mask", "labels")}
+        if batch["input_ids"].is_cuda:
+            logps = model(**batch, fused_lm_head=True).log_probs
+        else:
+            logps, _ = token_logps(model, **batch)
+        reasoning, answer = inputs["reasoning"][:, 1:], inputs["answer"][:, 1:]
+        loss = sft_loss(
+            -logps,
+            reasoning,
+            answer,
+            num_items_in_batch,
+            self.settings.loss,
+            self.settings.reasoning_weight,
+            self.settings.answer_weight,
+        )
+        self.state.num_input_tokens_seen += int(batch["attention_mask"].sum())
+        with torch.no_grad():
+            terms = [-(logps * reasoning).sum(), reasoning.sum(), -(logps * answer).sum(), answer.sum()]
+            self._nll_sums += torch.stack(terms).cpu()
+        # Gradients are averaged over processes, but the totals are already theirs together.
+        return loss * self.accelerator.num_processes
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            reasoning_nll, n_reasoning, answer_nll, n_answer = self._nll_sums.tolist()
+            logs["nll_reasoning"] = reasoning_nll / n_reasoning if n_reasoning else 0.0
+            logs["nll_answer"] = answer_nll / n_answer if n_answer else 0.0
+            self._nll_sums.zero_()
+        super().log(logs, start_time)
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    settings: Sft,
+    seed: int,
+    checkpoints: Path,
+) -> tuple[PreTrainedModel, list[dict[str, float]]]:
+    """Train on encoded rows.
+
+    Returns:
+        The trained model (with its adapter, if any) and what was logged at every update.
+    """
+    micro_batch = weights.micro_batch_size(settings.batch_size, settings.micro_batch_size)
+    arguments = SFTConfig(
+        **session.trainer_options(checkpoints, seed),
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=settings.batch_size // micro_batch,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=0.03,
+        adam_beta2=0.95,
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        router_aux_loss_coef=0.0,
+    )
+    trainer = TraceTrainer(
+        settings,
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
+        processing_class=tokenizer,
+        peft_config=weights.lora(settings.lora_rank),
+    )
+    watch = session.Watch("sft")
+    session.train(trainer, watch, checkpoints)
+    return trainer.model, watch.rows

@@ -1,0 +1,71 @@
+"""Weights in training: opened in float32, multiplied in bfloat16, saved for inference.
+
+Weights that are themselves bfloat16 lose small updates (a step of 1e-6 is below their resolution), so the master
+copy is float32 whatever the input; only products run in bfloat16, where the hardware has it.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agentark.models import open_model
+
+
+def multiplies_bf16() -> bool:
+    """Whether the hardware has bfloat16 instructions; elsewhere they are emulated, slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast() -> torch.autocast:
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=multiplies_bf16())
+
+
+def open_for_training(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
+    """The model in float32, and the precision to save it in: that of its weights, bfloat16 for the halves."""
+    model = open_model(folder)
+    stored = torch.float32 if model.dtype == torch.float32 else torch.bfloat16
+    return model.float(), stored
+
+
+def lora(rank: int | None) -> LoraConfig | None:
+    """All linear layers but the output head, which TRL reads directly."""
+    if rank is None:
+        return None
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def save(
+    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype
+) -> None:
+    """Write a self-contained model folder, adapters merged (in float32, before rounding), tokenizer and template in."""
+    if isinstance(model, PeftModel):
+        model = model.merge_and_unload()
+    model.to(dtype).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def micro_batch_size(batch_size: int, wanted: int) -> int:
+    """The largest divisor of the batch size that is not above the wanted size: it must never change the result."""
+    return next(size for size in range(min(wanted, batch_size), 0, -1) if batch_size % size == 0)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it takes the place of `folder` when the block ends well and vanishes when not."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

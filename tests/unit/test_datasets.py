@@ -1,0 +1,123 @@
+"""Questions from every source, in parts that share none; bad sources end with one sentence."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from agentark.config import Dataset
+from agentark.datasets import questions
+from agentark.errors import UserError
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared benchmark data is not beside the checkout")
+
+
+def jsonl(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def numbered(n: int) -> list[dict]:
+    return [{"question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(n)]
+
+
+def ids(rows) -> set[str]:
+    return {row.question_id for row in rows}
+
+
+def test_parts_of_a_generated_task_share_no_question() -> None:
+    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    parts = questions("s", Dataset(source="reasoning-gym:chain_sum", options=options, train=60, validation=20, test=40))
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 60, "validation": 20, "test": 40}
+    assert len(ids(parts["train"]) | ids(parts["validation"]) | ids(parts["test"])) == 120
+
+
+def test_more_training_questions_leave_the_test_as_it_was(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "q.jsonl", numbered(50))
+    small = questions("s", Dataset(source=source, train=10, test=10))
+    large = questions("s", Dataset(source=source, train=40, test=10))
+    assert small["test"] == large["test"]
+    assert ids(small["train"]) < ids(large["train"])
+
+
+def test_a_repeated_question_is_taken_once(tmp_path: Path) -> None:
+    rows = numbered(6) + [{"question": "WHAT IS  3 + 3?", "answer": "6"}]
+    parts = questions("s", Dataset(source=jsonl(tmp_path / "q.jsonl", rows), train=3, test=3))
+    assert len(ids(parts["train"]) | ids(parts["test"])) == 6
+
+
+def test_parquet_with_joined_and_nested_fields(tmp_path: Path) -> None:
+    rows = [{"body": f"Ann has {i}.", "ask": "How many?", "meta": {"gold": str(i)}} for i in range(4)]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "q.parquet")
+    source = str(tmp_path / "q.parquet")
+    [row, *_] = questions("s", Dataset(source=source, question=["body", "ask"], gold="meta.gold", test=4))["test"]
+    assert row.question == f"Ann has {row.gold}. How many?"
+
+
+def test_choices_and_zero_based_gold(tmp_path: Path) -> None:
+    rows = [{"q": "Which?", "opa": "x", "opb": "y", "cop": 1}]
+    source = jsonl(tmp_path / "q.jsonl", rows)
+    dataset = Dataset(source=source, question="q", gold="cop", choices=["opa", "opb"], gold_type="choice", test=1)
+    [row] = questions("s", dataset)["test"]
+    assert (row.choices, row.gold) == (["x", "y"], "B")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"question": "a", "answer": "1"}\n\n', "line 2 is empty"),
+        ('{"question": "a", "answer": "1"}\n{"question": "b", "ans', "line 2 is not JSON"),
+        ('["a"]\n', "line 1 is not a JSON object"),
+        ('{"query": "a", "answer": "1"}\n', "no field `question`; the fields are query, answer"),
+        ('{"question": "a", "answer": null}\n', "unlabelled"),
+        ('{"question": "a", "answer": ""}\n', "unlabelled"),
+        ('{"question": " ", "answer": "1"}\n', "is empty; mend"),
+        ('{"question": "a", "answer": "no number here"}\n', "gold_type"),
+        ('{"question": "a", "answer": "1"}\n', "2 questions asked for"),
+    ],
+)
+def test_a_bad_file_ends_with_one_sentence(tmp_path: Path, content: str, expected: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        questions("s", Dataset(source=str(path), test=2))
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unlabelled_choice_split_is_refused(tmp_path: Path) -> None:
+    source = jsonl(tmp_path / "q.jsonl", [{"q": "Which?", "opa": "x", "opb": "y", "cop": -1}])
+    dataset = Dataset(source=source, question="q", gold="cop", choices=["opa", "opb"], gold_type="choice", test=1)
+    with pytest.raises(UserError, match="unlabelled"):
+        questions("s", dataset)
+
+
+def test_an_unknown_task_and_option_are_named() -> None:
+    with pytest.raises(UserError, match="no_such_task"):
+        questions("s", Dataset(source="reasoning-gym:no_such_task", test=2))
+    with pytest.raises(UserError, match="reasoning-gym:chain_sum"):
+        questions("s", Dataset(source="reasoning-gym:chain_sum", options={"max_term": 3}, test=2))
+
+
+@needs_shared
+def test_real_benchmarks_load_whole() -> None:
+    gsm8k = Dataset(
+        source="unused",
+        train={"source": str(SHARED / "questions/gsm8k/train.jsonl")},
+        test={"source": str(SHARED / "questions/gsm8k/test.jsonl")},
+    )
+    parts = questions("gsm8k", gsm8k)
+    assert (len(parts["train"]), len(parts["test"])) == (7473, 1319)
+    svamp = SHARED / "questions/svamp/SVAMP.json"
+    assert svamp.is_file()
+    math = Dataset(
+        source=str(SHARED / "questions/math/math500_test.jsonl"),
+        question="problem",
+        gold="solution",
+        gold_type="latex",
+        test={"size": 500},
+    )
+    assert len(questions("math", math)["test"]) == 500

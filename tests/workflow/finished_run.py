@@ -1,0 +1,83 @@
+"""A copy of the checkout with a finished run in it, made in seconds: Snakemake is real, the stage programs are not.
+
+The copy's `python` writes small files where a stage program would write real ones, so that Snakemake records its
+metadata for every job and a dry-run can be asked what a change would run again.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FAKE_PYTHON = """#!{python}
+import pathlib, sys
+args = sys.argv[1:]
+if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
+    options = dict(zip(args[2:], args[3:]))
+    for option in ("--out", "--manifest", "--counts", "--card", "--text", "--held-out-debates"):
+        if option in options:
+            path = pathlib.Path(options[option])
+            files = [path / n for n in ("train.jsonl", "validation.jsonl", "test.jsonl", "manifest.json")]
+            for file in files if args[1].endswith("questions") else [path]:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("made by " + args[1])
+else:
+    import os
+    os.execv("{python}", ["{python}", *args])
+"""
+
+
+class Checkout:
+    """A copy of the tracked files; commands run in it as a user would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file() and not name.startswith("tests/"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        fake = folder / "bin" / "python"
+        fake.parent.mkdir(parents=True)
+        fake.write_text(FAKE_PYTHON.format(python=sys.executable))
+        fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs Snakemake in the checkout, on the checkout's own library."""
+        paths = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        own = {"PYTHONPATH": str(self.folder / "scripts"), "PATH": paths}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env=os.environ | own | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def would_run(self, *arguments: str) -> dict[str, int]:
+        """The rules that a dry-run would run, with their numbers of jobs."""
+        result = self.snakemake(*arguments, "-n", "--quiet", "rules")
+        assert result.returncode == 0, result.stdout + result.stderr
+        output = result.stdout + result.stderr
+        counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+        assert counts or "Nothing to be done" in output, output
+        counts.pop("total", None)
+        counts.pop("all", None)
+        return counts
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{file} has no {old!r}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")

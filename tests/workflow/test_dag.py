@@ -1,0 +1,195 @@
+"""The DAG as a user meets it: what runs, what runs again after a change, and what bad input says."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.finished_run import ROOT, Checkout
+
+WHOLE_DEMO = {
+    "freeze_settings": 12,
+    "prepare_model": 1,
+    "make_questions": 1,
+    "hold_debates": 1,
+    "extract_traces": 1,
+    "build_set": 4,
+    "train_sft": 2,
+    "train_prm": 1,
+    "train_grpo": 1,
+    "evaluate_base": 1,
+    "evaluate_student": 3,
+    "summarise": 1,
+    "plot_accuracy": 1,
+}
+TABLES = {"summarise": 1, "plot_accuracy": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    checkout = Checkout(tmp_path_factory.mktemp("finished"))
+    assert checkout.would_run() == WHOLE_DEMO
+    result = checkout.snakemake("--cores", "2")
+    assert result.returncode == 0, result.stderr
+    return checkout
+
+
+@pytest.fixture
+def copy(finished: Checkout, tmp_path: Path) -> Iterator[Checkout]:
+    """The finished run at another place, with the same files and metadata, free to be changed."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    checkout = object.__new__(Checkout)
+    checkout.folder = folder
+    yield checkout
+    shutil.rmtree(folder)
+
+
+def test_after_a_run_nothing_is_to_be_done_also_elsewhere(finished: Checkout, copy: Checkout) -> None:
+    assert finished.would_run() == {}
+    assert copy.would_run() == {}
+
+
+def test_stage_targets(copy: Checkout) -> None:
+    shutil.rmtree(copy.folder / "results")
+    counts = {target: copy.would_run(target) for target in ("debates", "traces", "sets", "prm", "students")}
+    assert "extract_traces" not in counts["debates"]
+    assert counts["debates"]["hold_debates"] == 1
+    assert "build_set" not in counts["traces"]
+    assert counts["sets"]["build_set"] == 4
+    assert counts["prm"]["train_prm"] == 1
+    assert "train_sft" not in counts["prm"]
+    assert "evaluate_student" not in counts["students"]
+    assert "summarise" not in copy.would_run("evaluations")
+
+
+DEBATE_ON = {
+    "hold_debates": 1,
+    "extract_traces": 1,
+    "build_set": 4,
+    "train_sft": 2,
+    "train_prm": 1,
+    "train_grpo": 1,
+    "evaluate_base": 1,
+    "evaluate_student": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rules"),
+    [
+        ("grpo.learning_rate", 2.0e-6, {"freeze_settings": 1, "train_grpo": 1, "evaluate_student": 1}),
+        ("prm.tau", 0.2, {"freeze_settings": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1}),
+        ("sft.epochs", 3, {"freeze_settings": 1, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3}),
+        ("sets.da_traces", 2, {"freeze_settings": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}),
+        (
+            "sets.prm_traces",
+            4,
+            {"freeze_settings": 1, "build_set": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
+        ),
+        ("evaluation.max_tokens", 40, {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3}),
+        ("debates.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
+        ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
+        ("methods", ["rsft", "da"], {}),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(
+    copy: Checkout, key: str, value: object, rules: dict[str, int]
+) -> None:
+    path = copy.folder / "config" / "demo.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    section, _, leaf = key.rpartition(".")
+    (content[section] if section else content)[leaf] = value
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert copy.would_run() == rules | TABLES
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rules"),
+    [
+        ("scripts/agentark/training/grpo.py", '"""', '"""Another first line. ', {}),
+        ("scripts/agentark/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),
+        (
+            "scripts/agentark/stages/grpo.py",
+            "def main(",
+            "CHANGED = 1\n\n\ndef main(",
+            {"train_grpo": 1, "evaluate_student": 1} | TABLES,
+        ),
+    ],
+    ids=["docstring", "colour", "stage"],
+)
+def test_edited_code_reruns_the_stages_that_use_it(
+    copy: Checkout, file: str, old: str, new: str, rules: dict[str, int]
+) -> None:
+    copy.replace(file, old, new)
+    assert copy.would_run() == rules
+
+
+def test_touched_files_rerun_nothing(copy: Checkout) -> None:
+    for path in (copy.folder / "scripts").rglob("*.py"):
+        path.touch()
+    for path in (copy.folder / "results").rglob("*.json*"):
+        path.touch()
+    assert copy.would_run() == {}
+
+
+def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.json").write_text("[]")
+    given = ["--configfile", "config/imported.yaml", "--config", f"debates={{logs: {logs}}}"]
+    counts = copy.would_run(*given)
+    assert "hold_debates" not in counts
+    assert (counts["import_debates"], counts["evaluate_imported_debates"], counts["evaluate_student"]) == (1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--configfile", "config/imported.yaml"], "debates.logs is the path of a JSON file or a folder of them"),
+        (["--config", "sft={epoch: 1}", "run=x"], "unknown key; did you mean `epochs`?"),
+    ],
+)
+def test_a_bad_config_is_one_clear_message(copy: Checkout, arguments: list[str], expected: str) -> None:
+    result = copy.snakemake("-n", *arguments)
+    assert result.returncode != 0
+    assert expected in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_bad_config_names_its_file(copy: Checkout) -> None:
+    copy.replace("config/demo.yaml", "epochs: 2", "epoch: 2")
+    result = copy.snakemake("-n")
+    assert result.returncode != 0
+    assert "demo.yaml: the configuration has errors" in result.stdout + result.stderr
+
+
+def test_rulegraph_and_catalogue_entry(copy: Checkout) -> None:
+    graph = copy.snakemake("--rulegraph")
+    assert graph.stdout.startswith("digraph"), graph.stdout[:200] + graph.stderr
+    assert "train_grpo" in graph.stdout
+    assert copy.snakemake("-n", "-s", "workflow/Snakefile").returncode == 0
+
+
+def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> None:
+    """Targets apart, each rule has a docstring, a log, a benchmark, memory, run time and a code digest."""
+    targets = {"all", "debates", "traces", "sets", "prm", "students", "evaluations"}
+    seen = set()
+    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        text = file.read_text(encoding="utf-8")
+        assert text.startswith('"""'), file.name
+        for block in text.split("\nrule ")[1:] + text.split("\n    rule ")[1:]:
+            name = block.partition(":")[0]
+            seen.add(name)
+            assert '"""' in block.split("\n")[1], name
+            if name not in targets:
+                for directive in ("log:", "benchmark:", "mem_mb=", "runtime=", "threads:"):
+                    assert directive in block, f"{name} has no {directive}"
+                assert "code=code_digest(" in block or name == "freeze_settings", name
+    assert set(WHOLE_DEMO) | {"import_debates", "evaluate_imported_debates"} <= seen
+
+
+def test_the_snakefile_is_short() -> None:
+    assert len((ROOT / "Snakefile").read_text(encoding="utf-8").splitlines()) <= 60
