@@ -10,7 +10,7 @@ what it means depends on its gold type:
 
 Replies are written by models, so they are treated as hostile: only their end is read, every pattern takes linear
 time, nothing is evaluated, and math-verify, which `9^{9^{9^9}}` can hold up for ever, runs in a process that is
-killed when its time is up. It cannot run here: it guards itself with SIGALRM, which only main threads have.
+ended when its time is up. It cannot run here: it guards itself with SIGALRM, which only main threads have.
 """
 
 import atexit
@@ -37,8 +37,10 @@ MAX_ANSWER_CHARS = 500
 """Longer answers are compared as they are written."""
 MAX_MARKS = 50
 """So many of the last boxes and statements are tried; a looping reply has thousands."""
-SYMBOLIC_TIMEOUT_S = 1.0
-"""math-verify needs 1 to 300 ms for an honest pair."""
+PROOF_CPU_S = 1.0
+"""Processor time, so that a verdict does not depend on how busy the machine is. Honest pairs take 1 to 300 ms."""
+PROOF_TIMEOUT_S = 10.0
+"""Time by the clock, should the processor time never come."""
 START_TIMEOUT_S = 120.0
 """Importing SymPy takes a second, and a minute on a busy network file system."""
 
@@ -370,8 +372,8 @@ def _number(answer: str, gold_type: GoldType) -> _Number | None:
     """The value of an answer that is a number, perhaps with a unit: always exact, never SymPy."""
     if len(answer) > MAX_ANSWER_CHARS or gold_type not in ("number", "latex"):
         return None
-    written = _read_number(answer) or "" if gold_type == "number" else _without_unit(answer)
-    match = _NUMBER.fullmatch(written)
+    written = _read_number(answer) if gold_type == "number" else _without_unit(answer)
+    match = _NUMBER.fullmatch(written or "")
     if match is None:
         return None
     part = {name: (text or "").replace(",", "") for name, text in match.groupdict().items()}
@@ -383,8 +385,7 @@ def _number(answer: str, gold_type: GoldType) -> _Number | None:
     else:
         value = Fraction(part["whole"] or 0) + Fraction(part["top"]) / Fraction(part["bottom"])
     # 0.8888888888888888 and 0.7499999999999999 are how floats, of data sets and of models, write 8/9 and 3/4.
-    near = value.limit_denominator(1000)
-    if n_decimals >= 12 and abs(near - value) < Fraction(1, 10**11):
+    if n_decimals >= 12 and abs((near := value.limit_denominator(1000)) - value) < Fraction(1, 10**11):
         value = near
     return _Number(-value if part["sign"] == "-" else value, bool(part["percent"]), n_decimals)
 
@@ -431,7 +432,7 @@ def _is_word(form: str) -> bool:
 
 
 class _Prover:
-    """One process that runs math-verify: started when first needed, killed when a proof takes too long."""
+    """One process that runs math-verify: started when first needed, and anew when a proof took too long."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -444,7 +445,7 @@ class _Prover:
             reply = b""
             try:
                 self._process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                reply = self._reply_within(SYMBOLIC_TIMEOUT_S)
+                reply = self._reply_within(PROOF_TIMEOUT_S)
             finally:
                 # Also when a signal's exception breaks in: the next question must not read this one's verdict.
                 if not reply:
@@ -523,10 +524,10 @@ def _serve() -> None:
     prove(r"\frac{x}{2} + \sqrt{2}", r"\sqrt{2} + 0.5x")
     print("ready", file=replies, flush=True)
     for line in sys.stdin:
-        # If the grader dies during a proof, nobody else ends this process: the alarm's default action does.
-        signal.alarm(10)
+        # The timer's default action ends the process, whatever it is doing, even if the grader has died meanwhile.
+        signal.setitimer(signal.ITIMER_PROF, PROOF_CPU_S)
         print(json.dumps(prove(*json.loads(line))), file=replies, flush=True)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == "__main__":

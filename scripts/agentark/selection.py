@@ -86,7 +86,8 @@ def _duplicates(one: _Candidate, other: _Candidate) -> bool:
 
 
 def _ngrams(text: str) -> frozenset[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.casefold())
+    # Without numbers: they have their say in the equations.
+    words = re.findall(r"[^\W\d]+", text.casefold())
     # A text shorter than one n-gram is its own.
     return frozenset(tuple(words[i : i + NGRAM]) for i in range(max(1, len(words) - NGRAM + 1)))
 

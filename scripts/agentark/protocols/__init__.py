@@ -8,20 +8,27 @@ in a module of its own. It asks by `ask(...)`, several agents at once by `asynci
 returns all turns. Batching, resuming and accounting are not its business.
 """
 
+import re
+
 from agentark import config
 from agentark.engines import Chat, Sampling
 from agentark.grading import extract_answer
 from agentark.records import Question, Turn
 
 
-def visible(reply: str) -> str:
-    """The reply without its hidden reasoning (`<think>...</think>`).
+_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
-    A template may have opened the block in the prompt, and a cut reply may not have closed it: so all before the
-    last `</think>` and all after an open `<think>` is hidden.
+
+def visible(reply: str) -> str:
+    """The reply without its hidden reasoning: what stands after the last `</think>`.
+
+    The opening tag may be missing, since some templates put it into the prompt. A block that was never closed hides
+    the whole reply, as it does from the grader.
     """
-    after = reply.rpartition("</think>")[2]
-    return after.partition("<think>")[0].strip()
+    tags = list(_THINK.finditer(reply))
+    if not tags:
+        return reply.strip()
+    return reply[tags[-1].end() :].strip() if tags[-1].group(1) else ""
 
 
 async def ask(chat: Chat, question: Question, prompt: str, settings: config.Debates, *, agent: int, round: int) -> Turn:
@@ -33,7 +40,7 @@ async def ask(chat: Chat, question: Question, prompt: str, settings: config.Deba
         round=round,
         prompt=prompt,
         reply=reply.text,
-        answer=extract_answer(visible(reply.text), question.gold_type, n_choices) if reply.status != "failed" else None,
+        answer=None if reply.status == "failed" else extract_answer(reply.text, question.gold_type, n_choices),
         status=reply.status,
         error=reply.error,
         prompt_tokens=reply.prompt_tokens,

