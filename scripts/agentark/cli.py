@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("summary", help="print the table of a run")
     show.add_argument("results", type=Path, help="folder of the run, for example results/demo")
-    docs = commands.add_parser("docs", help="write workflow/schemas/config.schema.json and the table in config/README.md")
+    docs = commands.add_parser("docs", help="write the config's schema and the key tables in config/README.md")
     docs.add_argument("--root", type=Path, default=Path(), help="the checkout")
     args = parser.parse_args(argv)
 

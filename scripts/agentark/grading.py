@@ -13,22 +13,15 @@ time, nothing is evaluated, and math-verify, which `9^{9^{9^9}}` can hold up for
 ended when its time is up. It cannot run here: it guards itself with SIGALRM, which only main threads have.
 """
 
-import atexit
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from multiprocessing.connection import wait
 
+from agentark.proving import prove
 from agentark.records import GoldType
 
 MAX_REPLY_CHARS = 20_000
@@ -37,12 +30,6 @@ MAX_ANSWER_CHARS = 500
 """Longer answers are compared as they are written."""
 MAX_MARKS = 50
 """So many of the last boxes and statements are tried; a looping reply has thousands."""
-PROOF_CPU_S = 1.0
-"""Processor time, so that a verdict does not depend on how busy the machine is. Honest pairs take 1 to 300 ms."""
-PROOF_TIMEOUT_S = 10.0
-"""Time by the clock, should the processor time never come."""
-START_TIMEOUT_S = 120.0
-"""Importing SymPy takes a second, and a minute on a busy network file system."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +287,7 @@ def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
     # math-verify takes words for products of letters, so that "east" is "seat", and a set for an ordered pair.
     if any(map(_is_word, keys)) or {key.lstrip("\\")[:1] for key in keys} == {"(", "{"}:
         return False
-    return _prove(gold, answer) if max(len(gold), len(answer)) <= MAX_ANSWER_CHARS else None
+    return prove(gold, answer) if max(len(gold), len(answer)) <= MAX_ANSWER_CHARS else None
 
 
 def answer_key(answer: str, gold_type: GoldType) -> str:
@@ -426,109 +413,3 @@ def _latex_form(latex: str) -> str:
 
 def _is_word(form: str) -> bool:
     return len(form) >= 3 and form.isalpha()
-
-
-# Proving with math-verify, elsewhere
-
-
-class _Prover:
-    """One process that runs math-verify: started when first needed, and anew when a proof took too long."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def prove(self, gold: str, answer: str) -> bool | None:
-        with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
-            reply = b""
-            try:
-                self._process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                reply = self._reply_within(PROOF_TIMEOUT_S)
-            finally:
-                # Also when a signal's exception breaks in: the next question must not read this one's verdict.
-                if not reply:
-                    self.stop()
-            return json.loads(reply or "null")
-
-    def _start(self) -> None:
-        # -P: a file in the working directory must not pass for a module.
-        command = [sys.executable, "-P", "-m", "agentark.grading"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        if not self._reply_within(START_TIMEOUT_S):
-            self.stop()
-            raise RuntimeError(f"math-verify did not start; try `{' '.join(command)}` to see why")
-
-    def _reply_within(self, seconds: float) -> bytes:
-        """The next line, or nothing if the process dies or takes too long."""
-        return self._process.stdout.readline() if wait([self._process.stdout], seconds) else b""
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-
-_prover = _Prover()
-atexit.register(lambda: _prover.stop())
-
-
-@lru_cache(maxsize=65_536)
-def _prove(gold: str, answer: str) -> bool | None:
-    return _prover.prove(gold, answer)
-
-
-def _after_fork() -> None:
-    """A forked child must not talk over its parent's pipe."""
-    global _prover
-    _prover = _Prover()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-def _serve() -> None:
-    """Prove pairs of [gold, answer] from standard input, one JSON line each, until it is closed."""
-    import logging
-    import resource
-
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable()
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-    # What else is printed here must not pass for a verdict.
-    replies, sys.stdout = sys.stdout, sys.stderr
-
-    def parsed(latex: str) -> list:
-        # Only as LaTeX: math-verify's other reader hands plain expressions to Python's eval.
-        return parse(
-            f"${latex.strip().strip('$')}$",
-            [LatexExtractionConfig()],
-            fallback_mode="no_fallback",
-            parsing_timeout=None,
-        )
-
-    def prove(gold: str, answer: str) -> bool | None:
-        try:
-            sides = parsed(gold), parsed(answer)
-            if not all(sides):
-                return None
-            # Gold first: math-verify is not symmetric.
-            return verify(*sides, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
-        except Exception:
-            return None
-
-    prove(r"\frac{x}{2} + \sqrt{2}", r"\sqrt{2} + 0.5x")
-    print("ready", file=replies, flush=True)
-    for line in sys.stdin:
-        # The timer's default action ends the process, whatever it is doing, even if the grader has died meanwhile.
-        signal.setitimer(signal.ITIMER_PROF, PROOF_CPU_S)
-        print(json.dumps(prove(*json.loads(line))), file=replies, flush=True)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-if __name__ == "__main__":
-    _serve()

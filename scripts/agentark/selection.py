@@ -1,4 +1,4 @@
-"""Which correct traces of a question teach the most: corrective ones first, then those that reason differently.
+"""Which correct traces of a question teach the most: those that reason, corrective ones first, then different ones.
 
 Differs from the paper, where a 72B model picks: features cost nothing, repeat exactly and can be tested. As in
 the paper, traces are told apart by their structure and never ranked by quality.
@@ -21,9 +21,10 @@ MAX_EQUATIONS = 100
 def different_traces(traces: list[Trace], k: int) -> list[Trace]:
     """Pick up to k structurally different correct traces of one question.
 
-    The first is corrective if there is one, else reasons if there is one that does, else is the earliest. Each
-    further one is the farthest from those picked, by the equations it solves and the words it uses. A bare answer is
-    never a further one: it is far from everything, has no structure, and teaches to answer at once.
+    The first reasons if there is one that does, and among those is corrective if there is one: most corrective
+    replies of real debates only agree with the others, and teach to answer at once. Each further one is the farthest
+    from those picked, by the equations it solves and the words it uses. A bare answer is never a further one: it is
+    far from everything and has no structure.
 
     Args:
         traces: of one question, in any order; wrong ones are passed over.
@@ -68,7 +69,7 @@ class _Candidate:
 
 def _preference(candidate: _Candidate) -> tuple[bool, bool, int, int, str]:
     trace = candidate.trace
-    return trace.kind != "corrective", not candidate.reasons, trace.round, trace.agent, trace.trace_id
+    return not candidate.reasons, trace.kind != "corrective", trace.round, trace.agent, trace.trace_id
 
 
 def _distance(one: _Candidate, other: _Candidate) -> float:

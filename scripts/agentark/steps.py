@@ -11,7 +11,7 @@ Span = tuple[int, int]
 """[start, end) in characters."""
 
 MIN_STEP_ALNUM = 6
-"""Letters and digits that make a step: "12 + 45 = 57" is one, "Step 1" and "#### 18" are not."""
+"""Letters and digits that make a step, unless an equation does: "x = 5" is one, "Step 1" and "#### 18" are not."""
 
 # A full stop inside "3.5" has no space behind it; after a title, an initial or "e.g." it ends no sentence.
 _SENTENCE_END = re.compile(r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bSt)(?<!\b[A-Za-z])[.!?][\"')\]]?(?=\s)")
@@ -58,7 +58,8 @@ def _merged(text: str, fragments: list[Span]) -> list[Span]:
             steps[-1] = (steps[-1][0], end)
             continue
         step_start = start if step_start is None else step_start
-        if n_alnum >= MIN_STEP_ALNUM and not fragment.rstrip("*_").endswith((":", ",")):
+        is_whole = n_alnum >= MIN_STEP_ALNUM or (n_alnum > 0 and "=" in fragment)
+        if is_whole and not fragment.rstrip("*_").endswith((":", ",")):
             steps.append((step_start, end))
             step_start, n_alnum = None, 0
     if step_start is not None:

@@ -1,4 +1,4 @@
-"""The whole pipeline on the smallest sizes: real vLLM, a real language model, real training; then nothing to be done."""
+"""The whole pipeline on the smallest sizes: real vLLM, a real model, real training; then nothing to do."""
 
 import csv
 import importlib.util

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from agentark import grading
-from agentark.grading import Grade, answer_key, equivalent, extract_answer, grade, majority, parse_gold
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from agentark import grading, proving
+from agentark.grading import Grade, answer_key, equivalent, extract_answer, grade, majority, parse_gold
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not at {DATA}")
@@ -339,7 +340,7 @@ def test_hostile_reply_is_read_in_linear_time(name):
         started = time.perf_counter()
         extract_answer(HOSTILE[name], gold_type, 4)
         answer_key(HOSTILE[name][:500], gold_type)
-        assert time.perf_counter() - started < 2.0, gold_type
+        assert time.perf_counter() - started < 1.0, gold_type
 
 
 @pytest.mark.parametrize("hostile", ["9^{9^{9^9}}", "(10^9)!", "9^{9^{9^{9}}}!", "(" * 400 + "x"])
@@ -347,7 +348,8 @@ def test_hostile_formula_cannot_hang(hostile):
     equivalent(r"\sqrt{2}x", r"x\sqrt{2}", "latex")  # the process is up
     started = time.perf_counter()
     assert equivalent("5", hostile, "latex") is None
-    assert time.perf_counter() - started < 2 * grading.PROOF_CPU_S + 1.0
+    # Its processor time ran out, not the clock's: a busy machine needs longer for the one second.
+    assert time.perf_counter() - started < proving.PROOF_TIMEOUT_S
     assert equivalent("a^2-b^2", "(a+b)(a-b)", "latex") is True
 
 
@@ -369,16 +371,16 @@ def test_any_thread_can_ask():
 
 def test_lost_process_is_replaced():
     assert equivalent(r"17\sqrt{2}", r"\sqrt{2}\cdot17", "latex") is True
-    grading._prover._process.kill()
-    grading._prover._process.wait()
+    proving._prover._process.kill()
+    proving._prover._process.wait()
     assert equivalent(r"19\sqrt{2}", r"\sqrt{2}\cdot19", "latex") is True
 
 
 def test_silent_process_is_ended_by_the_clock(monkeypatch):
     assert equivalent(r"47\sqrt{2}", r"\sqrt{2}\cdot47", "latex") is True
-    silent = grading._prover._process
+    silent = proving._prover._process
     os.kill(silent.pid, signal.SIGSTOP)
-    monkeypatch.setattr(grading, "PROOF_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(proving, "PROOF_TIMEOUT_S", 0.2)
     assert equivalent(r"53\sqrt{2}", r"\sqrt{2}\cdot53", "latex") is None
     assert silent.returncode == -signal.SIGKILL
 
@@ -386,7 +388,7 @@ def test_silent_process_is_ended_by_the_clock(monkeypatch):
 def test_interrupted_question_does_not_answer_the_next(monkeypatch):
     assert equivalent(r"23\sqrt{2}", r"\sqrt{2}\cdot23", "latex") is True
     with monkeypatch.context() as patch:
-        patch.setattr(grading._prover, "_reply_within", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(proving._prover, "_reply_within", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             equivalent(r"29\sqrt{2}", r"\sqrt{2}\cdot29", "latex")
     assert equivalent(r"31\sqrt{2}", r"\sqrt{2}\cdot32", "latex") is False
@@ -394,12 +396,12 @@ def test_interrupted_question_does_not_answer_the_next(monkeypatch):
 
 def test_forked_child_has_its_own_process():
     assert equivalent(r"37\sqrt{2}", r"\sqrt{2}\cdot37", "latex") is True
-    parents = grading._prover._process.pid
+    parents = proving._prover._process.pid
     child = os.fork()
     if child == 0:
         right = equivalent(r"41\sqrt{2}", r"\sqrt{2}\cdot41", "latex") is True
-        own = grading._prover._process.pid != parents
-        grading._prover.stop()
+        own = proving._prover._process.pid != parents
+        proving._prover.stop()
         os._exit(0 if right and own else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert equivalent(r"43\sqrt{2}", r"\sqrt{2}\cdot43", "latex") is True

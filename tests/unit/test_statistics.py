@@ -3,9 +3,10 @@
 from math import comb
 
 import pytest
-from agentark.evaluation.statistics import Paired, paired, wilson
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agentark.evaluation.statistics import Paired, paired, wilson
 
 
 def test_wilson_by_hand():

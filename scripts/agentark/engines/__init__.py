@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agentark import config
-from agentark.progress import say
+from agentark.progress import Progress, say
 from agentark.prompts import Message
 from agentark.records import TurnStatus
 
@@ -79,3 +79,14 @@ def open_engine(folder: Path, settings: config.Engine) -> Iterator[Engine]:
         from agentark.engines.transformers import Transformers as Chosen
     with closing(Chosen(Path(folder), settings)) as engine:
         yield engine
+
+
+def watched(chat: Chat, progress: Progress) -> Chat:
+    """The same chat; each reply's tokens show in the progress at once, long before its question is done."""
+
+    async def watching(messages: list[Message], sampling: Sampling) -> Reply:
+        reply = await chat(messages, sampling)
+        progress.update(done=0, tokens=reply.completion_tokens)
+        return reply
+
+    return watching

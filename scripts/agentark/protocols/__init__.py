@@ -15,7 +15,6 @@ from agentark.engines import Chat, Sampling
 from agentark.grading import extract_answer
 from agentark.records import Question, Turn
 
-
 _THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 

@@ -7,12 +7,13 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from agentark import config, provenance, scheduler, stage
-from agentark.engines import open_engine
+from agentark.engines import open_engine, watched
 from agentark.progress import Progress, say
 from agentark.protocols.debate import debate
 from agentark.records import Debate, Question, read_rows, write_rows
@@ -34,16 +35,16 @@ def work(args: argparse.Namespace) -> None:
     engine_settings = stage.settings(args.engine, config.Engine)
     questions = list(read_rows(args.questions, Question))[args.shard :: settings.shards]
     key = provenance.file_sha256(args.config)[:8] + provenance.file_sha256(args.engine)[:8]
-    partial = args.out.with_name(f".{args.out.name}.{key}.finished")
-    done = {row.question.question_id: row for row in finished(partial, questions)}
+    kept = args.out.with_name(f".{args.out.name}.{key}.finished")
+    done = {row.question.question_id: row for row in finished(kept, questions)}
     todo = [question for question in questions if question.question_id not in done]
     if done:
         say(f"debates      {len(done)} of {len(questions)} were finished before, {len(todo)} to go")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
 
     if todo:
         progress = Progress("debates", len(todo), "questions")
-        with open_engine(provenance.model_folder(args.model), engine_settings) as engine, partial.open("ab") as handle:
+        with open_engine(provenance.model_folder(args.model), engine_settings) as engine, kept.open("ab") as handle:
             progress.restart()
 
             def keep(row: Debate) -> None:
@@ -51,33 +52,30 @@ def work(args: argparse.Namespace) -> None:
                 handle.write(msgspec.json.encode(row) + b"\n")
                 handle.flush()
                 os.fsync(handle.fileno())
-                progress.update(tokens=sum(turn.completion_tokens for turn in row.turns))
+                progress.update()
 
-            protocol = lambda question: debate(question, engine.chat, settings, args.teacher)  # noqa: E731
+            chat = watched(engine.chat, progress)
+            protocol = partial(debate, chat=chat, settings=settings, teacher=args.teacher)
             asyncio.run(scheduler.run(todo, protocol, keep, engine_settings.in_flight))
 
     # In the order of the questions, whatever the order in which they finished.
     write_rows(args.out, (done[question.question_id] for question in questions))
-    partial.unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)
 
 
-def finished(partial: Path, questions: list[Question]) -> Iterator[Debate]:
+def finished(kept: Path, questions: list[Question]) -> Iterator[Debate]:
     """Debates of an earlier, interrupted job on these questions; its last line may be half-written and is cut off."""
-    if not partial.is_file():
+    if not kept.is_file():
         return
-    content = partial.read_bytes()
+    content = kept.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
-        os.truncate(partial, len(whole))
-    known = set(questions_key(question) for question in questions)
+        os.truncate(kept, len(whole))
+    asked = {question.question_id: question for question in questions}
     for line in whole.splitlines():
         row = msgspec.json.decode(line, type=Debate)
-        if questions_key(row.question) in known:
+        if asked.get(row.question.question_id) == row.question:
             yield row
-
-
-def questions_key(question: Question) -> tuple[str, str]:
-    return question.question_id, question.gold
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from agentark import config, provenance, scheduler, stage
-from agentark.engines import Engine, open_engine
+from agentark.engines import Engine, open_engine, watched
 from agentark.errors import UserError
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.progress import Progress, say
@@ -88,12 +89,11 @@ def hold(
 
     def keep(row: Debate) -> None:
         done[row.question.question_id] = row
-        progress.update(tokens=sum(turn.completion_tokens for turn in row.turns))
+        progress.update()
 
     started = time.monotonic()
-    asyncio.run(
-        scheduler.run(questions, lambda q: protocol(q, engine.chat, settings, teacher), keep, engine_settings.in_flight)
-    )
+    held = partial(protocol, chat=watched(engine.chat, progress), settings=settings, teacher=teacher)
+    asyncio.run(scheduler.run(questions, held, keep, engine_settings.in_flight))
     return [done[question.question_id] for question in questions], time.monotonic() - started
 
 

@@ -1,0 +1,83 @@
+"""Train a policy by GRPO against a process reward model (PAD)."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from agentark import config, provenance, stage
+from agentark.errors import UserError
+from agentark.models import open_tokenizer
+from agentark.progress import say
+from agentark.records import RlPrompt, read_rows
+from agentark.training import grpo, session, weights
+from agentark.training.prm import load_prm
+
+LOGGED = {
+    "reward": "reward",
+    "process_reward": "rewards/process_reward/mean",
+    "correct_rate": "rewards/verifiable_reward/mean",
+    "kl": "kl",
+    "completion_tokens": "completions/mean_length",
+    "truncated_rate": "completions/clipped_ratio",
+    "zero_variance_rate": "frac_reward_zero_std",
+}
+"""Names in the manifest of what TRL logs."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--policy", type=Path, required=True, help="manifest of the model or student to start from")
+    parser.add_argument("--prm", type=Path, required=True, help="manifest of the process reward model")
+    parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
+    return stage.run(work, parser.parse_args(argv))
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Grpo)
+    folder = provenance.model_folder(args.policy)
+    parents = [args.policy, args.prm, args.set]
+    low, high = settings.pass_rate
+    read = list(read_rows(args.set, RlPrompt))
+    prompts = [prompt for prompt in read if low <= prompt.pass_rate <= high]
+    if len(prompts) < settings.prompts_per_step:
+        raise UserError(
+            f"{args.set}: {len(prompts)} of {len(read)} questions have a pass rate in grpo.pass_rate = [{low}, {high}], "
+            f"and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
+            "widen grpo.pass_rate, lower grpo.prompts_per_step, or debate more questions"
+        )
+    say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates")
+
+    tokenizer = open_tokenizer(folder)
+    model, stored = weights.open_for_training(folder)
+    rewards = grpo.reward_functions(prompts, *load_prm(provenance.model_folder(args.prm)), settings)
+    checkpoints = session.checkpoint_folder(args.checkpoints, "grpo", settings, args.seed, parents)
+    model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
+
+    student = args.manifest.parent / "model"
+    with weights.replaced_folder(student) as partial:
+        weights.save(model, tokenizer, partial, stored)
+    session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    log = [{name: row.get(key, 0.0) for name, key in LOGGED.items()} for row in log]
+    provenance.write_manifest(
+        args.manifest,
+        kind="student",
+        stage="grpo",
+        settings=settings.model_dump(mode="json"),
+        parents=parents,
+        folder=student,
+        seed=args.seed,
+        facts={
+            "questions": len(read),
+            "questions_in_pass_rate": len(prompts),
+            "updates": len(log),
+            **session.first_and_last(log, list(LOGGED)),
+        },
+    )
+    shutil.rmtree(args.checkpoints, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

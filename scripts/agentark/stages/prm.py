@@ -1,0 +1,87 @@
+"""Train a process reward model from a student's weights on labelled steps; measure it on questions kept back."""
+
+import argparse
+import itertools
+import math
+import shutil
+from operator import attrgetter
+from pathlib import Path
+
+import torch
+
+from agentark import config, provenance, stage
+from agentark.errors import UserError
+from agentark.models import open_tokenizer
+from agentark.progress import say
+from agentark.records import StepExample, read_rows
+from agentark.training import prm, session, weights
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the model whose weights it starts from")
+    parser.add_argument("--set", type=Path, required=True, help="step examples, JSONL")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
+    return stage.run(work, parser.parse_args(argv))
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Prm)
+    folder = provenance.model_folder(args.model)
+    parents = [args.model, args.set]
+    tokenizer = open_tokenizer(folder)
+    # The set holds a question's traces side by side.
+    rows = itertools.groupby(read_rows(args.set, StepExample), attrgetter("question_id"))
+    questions, counts = prm.encode_questions([list(group) for _, group in rows], tokenizer, settings, args.seed)
+    held_out, train = split(questions, settings)
+    if not train:
+        raise UserError(
+            f"{args.set}: no question to train a reward model on ({counts['questions']} read, "
+            f"{counts['without_a_pair']} without a right and a wrong step of two agents, {counts['too_long']} traces "
+            f"longer than prm.max_length = {settings.max_length}); debate more questions, or ones that divide the agents"
+        )
+    say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
+
+    torch.manual_seed(args.seed)
+    model, stored = prm.open_backbone(folder)
+    checkpoints = session.checkpoint_folder(args.checkpoints, "prm", settings, args.seed, parents)
+    log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
+    measured = prm.quality(model, tokenizer, held_out)
+    say(f"prm          step AUC {measured['step_auc']} on {measured['held_out_steps']} steps kept back")
+
+    reward_model = args.manifest.parent / "model"
+    with weights.replaced_folder(reward_model) as partial:
+        prm.save_prm(model, tokenizer, partial, stored)
+    session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    provenance.write_manifest(
+        args.manifest,
+        kind="prm",
+        stage="prm",
+        settings=settings.model_dump(mode="json"),
+        parents=parents,
+        folder=reward_model,
+        seed=args.seed,
+        facts={
+            **counts,
+            "questions_trained_on": len(train),
+            "updates": len(log),
+            **session.first_and_last(log, ["loss"]),
+            **measured,
+        },
+    )
+    shutil.rmtree(args.checkpoints, ignore_errors=True)
+
+
+def split(questions: list[prm.PrmQuestion], settings: config.Prm) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
+    """Questions to keep back and to train on: ids are hashes, so their order is a fixed random one."""
+    questions = sorted(questions, key=lambda question: question.traces[0].question_id)
+    if settings.max_questions is not None:
+        questions = questions[: math.ceil(settings.max_questions / (1 - settings.held_out_share))]
+    n_held_out = round(len(questions) * settings.held_out_share)
+    return questions[:n_held_out], questions[n_held_out:]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

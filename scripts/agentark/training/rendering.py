@@ -26,9 +26,9 @@ class Rendered:
     """Character at which the completion begins."""
 
     def token_at(self, character: int) -> int:
-        """Index of the last token that holds a character of the completion (counted from the completion's start)."""
+        """Index of the last token up to and with a character of the completion, counted from the completion's start."""
         wanted = self.completion_start + character
-        return max(i for i, (start, end) in enumerate(self.offsets) if start <= wanted < end)
+        return max(i for i, (start, end) in enumerate(self.offsets) if start <= wanted and start < end)
 
 
 def render(

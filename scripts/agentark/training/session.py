@@ -20,7 +20,7 @@ from agentark import provenance
 from agentark.config import Section
 from agentark.progress import Progress
 from agentark.records import atomic_path, content_id
-from agentark.training.weights import multiplies_bf16
+from agentark.training import weights
 
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
 """A checkpoint holds weights and both moments of Adam: for most of the demo's runs it would cost more than it saves."""
@@ -32,7 +32,7 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "output_dir": str(checkpoints),
         "seed": seed,
         "use_cpu": not torch.cuda.is_available(),
-        "bf16": multiplies_bf16(),
+        "bf16": weights.multiplies_bf16(),
         "optim": "adamw_torch_fused",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,

@@ -1,0 +1,81 @@
+"""What every stage program promises: its log, one sentence for what the user can cure, and an exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentark import stage
+from agentark.errors import UserError
+from agentark.progress import Progress, duration
+
+STAGES = sorted(path.stem for path in Path(stage.__file__).with_name("stages").glob("[a-z]*.py"))
+
+
+def run(work: str, tmp_path: Path) -> tuple[subprocess.CompletedProcess[str], str]:
+    """A stage program whose work is these lines, in a process of its own: it redirects the process's output."""
+    program = "from agentark import stage\nfrom agentark.errors import UserError\nfrom agentark.progress import say\n"
+    program += f"def work(args):\n    {work}\nraise SystemExit(stage.run(work, stage.parser('').parse_args()))"
+    command = [sys.executable, "-c", program, "--config", "c", "--log", str(tmp_path / "log")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result, (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("UserError('q.jsonl, line 3 is empty; delete it')", "error: q.jsonl, line 3 is empty; delete it\n"),
+        ("OSError(28, 'No space left', 'out.jsonl')", "error: out.jsonl: the disk is full; free some space"),
+        ("MemoryError()", "error: no free memory; give the rule more"),
+        ("RuntimeError('CUDA out of memory. Tried')", "error: no free GPU memory; lower"),
+        ("KeyError('bug')", "error: KeyError: 'bug' (traceback in"),
+    ],
+)
+def test_an_error_is_one_sentence_and_a_status(error: str, expected: str, tmp_path: Path) -> None:
+    result, log = run(f"raise {error}", tmp_path)
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in log
+    assert expected in log
+
+
+def test_output_goes_to_the_log_and_progress_to_both(tmp_path: Path) -> None:
+    result, log = run("print('noise'); import os; os.system('echo native'); say('half done')", tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "half done\n")
+    for text in ("noise", "native", "half done"):
+        assert text in log
+
+
+def test_unreadable_settings_are_one_sentence(tmp_path: Path) -> None:
+    from agentark.config import Sft
+
+    (tmp_path / "sft.json").write_text('{"epoch": 1}')
+    with pytest.raises(UserError, match=r"sft\.json: not readable as Sft"):
+        stage.settings(tmp_path / "sft.json", Sft)
+
+
+def test_progress_tells_done_total_speed_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 6.0, 8.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monkeypatch.setattr(Progress, "terminal", sys.stderr)
+    progress = Progress("debates", 8, "questions")
+    progress.update(done=2, tokens=1200)
+    progress.update(done=6, tokens=400)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.split() == "debates 2/8 questions 200 tokens/s 18s left".split()
+    assert last.split() == "debates 8/8 questions 200 tokens/s done in 8s".split()
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.4, 59.6, 75, 3725)] == ["0s", "1m00s", "1m15s", "1h02m"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_explains_itself(name: str) -> None:
+    result = subprocess.run([sys.executable, "-m", f"agentark.stages.{name}", "--help"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "usage:" in result.stdout
