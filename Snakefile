@@ -10,7 +10,7 @@ min_version("9.20")
 
 if "run" not in config:
 
-    configfile: workflow.source_path("config/demo.yaml")
+    configfile: workflow.current_basedir.join("config/demo.yaml").get_path_or_uri(secret_free=True)
 
 
 include: "workflow/rules/common.smk"

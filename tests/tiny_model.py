@@ -59,7 +59,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(_TEXT, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",  # noqa: S106
-        pad_token="<|endoftext|>",  # noqa: S106
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
         chat_template=_CHAT_TEMPLATE,
     )

@@ -15,11 +15,11 @@ class Message(TypedDict):
 
 ANSWER_MARKER = "The answer is"
 
-_CLOSING = {
-    "number": f'finish with "{ANSWER_MARKER}" and the number.',
-    "latex": "put the final answer in \\boxed{}.",
-    "choice": f'finish with "{ANSWER_MARKER}" and the letter in parentheses.',
-    "text": f'finish with "{ANSWER_MARKER}" and the answer in a few words.',
+_TASK = {
+    "number": f'Show the calculation, then finish with "{ANSWER_MARKER}" and the number.',
+    "latex": "Reason step by step, then put the final answer in \\boxed{}.",
+    "choice": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the letter in parentheses.',
+    "text": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the answer in a few words.',
 }
 
 
@@ -33,7 +33,7 @@ def question_text(question: str, choices: list[str] | None) -> str:
 
 def solve(question: str, choices: list[str] | None, gold_type: GoldType) -> str:
     """The user message that asks one model to solve one question: debates' first round, training, evaluation."""
-    return f"{question_text(question, choices)}\nReason step by step, then {_CLOSING[gold_type]}"
+    return f"{question_text(question, choices)}\n{_TASK[gold_type]}"
 
 
 def solve_messages(question: str, choices: list[str] | None, gold_type: GoldType) -> list[Message]:

@@ -7,6 +7,7 @@ time, host or absolute path, so that the same work gives the same file wherever 
 import ast
 import hashlib
 import json
+import os
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -110,7 +111,8 @@ def write_manifest(
             "seed": seed,
             "code": code_digest(stage),
             "packages": versions(),
-            "parents": {parent.name: file_sha256(parent) for parent in map(Path, parents)},
+            # Relative to the manifest: two parents may share a name, and a moved run keeps its manifests.
+            "parents": {os.path.relpath(parent, path.parent): file_sha256(parent) for parent in parents},
             "folder": folder.relative_to(path.parent).as_posix() if folder else None,
             "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files} if folder else {},
             "facts": facts or {},

@@ -59,14 +59,18 @@ def test_a_manifest_hashes_its_files_and_names_no_path(tmp_path: Path) -> None:
     (model / "weights.safetensors").write_bytes(b"abc")
     (tmp_path / "set.jsonl").write_text("{}")
     path = tmp_path / "manifest.json"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "set.jsonl").write_text("{}")
+    parents = [tmp_path / "set.jsonl", tmp_path / "other" / "set.jsonl"]
     kwargs = {"kind": "student", "stage": "sft", "settings": {"epochs": 2}, "folder": model, "seed": 0}
-    provenance.write_manifest(path, parents=[tmp_path / "set.jsonl"], **kwargs)
+    provenance.write_manifest(path, parents=parents, **kwargs)
     first = path.read_bytes()
     content = json.loads(first)
     assert content["files"]["weights.safetensors"].startswith("ba7816bf")
     assert content["parents"]["set.jsonl"] == provenance.file_sha256(tmp_path / "set.jsonl")
     assert str(tmp_path) not in first.decode()
-    provenance.write_manifest(path, parents=[tmp_path / "set.jsonl"], **kwargs)
+    assert len(content["parents"]) == 2  # of the same name, in different folders
+    provenance.write_manifest(path, parents=parents, **kwargs)
     assert path.read_bytes() == first
     assert provenance.model_folder(path) == model
 

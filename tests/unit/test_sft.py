@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch.nn import functional
 
 from agentark import config, provenance
 from agentark.models import open_model, open_tokenizer
+from agentark.prompts import solve_messages
 from agentark.records import TrainingExample, write_rows, write_text
 from agentark.stages import sft as program
 from agentark.training import session, sft, weights
@@ -74,7 +76,9 @@ def test_da_weighs_every_question_alike():
 def test_micro_batches_add_up_to_the_update(mode):
     torch.manual_seed(0)
     nll = torch.rand(4, 6)
-    reasoning = (torch.arange(6) < torch.tensor([[1], [4], [2], [0]])).float() * torch.tensor([[1.0], [0.5], [0.5], [1]])
+    reasoning = (torch.arange(6) < torch.tensor([[1], [4], [2], [0]])).float() * torch.tensor(
+        [[1.0], [0.5], [0.5], [1]]
+    )
     answer = (torch.arange(6) == 5).float().expand(4, 6)
     totals = torch.stack([torch.tensor(3.0), reasoning.sum(), answer.sum()])
     whole = sft.sft_loss(nll, reasoning, answer, totals, mode)
@@ -142,8 +146,7 @@ def test_spans_follow_the_characters(tokenizer):
 
 def test_the_prompt_is_the_one_of_generation(tokenizer):
     row = sft.encode(example(15), tokenizer, end_of_turn(tokenizer))
-    asked = [{"role": "user", "content": "What is 15 + 0?\nReason step by step, then finish with "}]
-    asked[0]["content"] += '"The answer is" and the number.'
+    asked = solve_messages("What is 15 + 0?", None, "number")
     generation = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
     assert row["input_ids"][: row["completion_from"]].tolist() == generation
 
@@ -246,13 +249,14 @@ def test_program_writes_a_self_contained_student(folder, tmp_path, lora_rank):
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["facts"]["used"] == 6
     assert written["facts"]["updates"] == 4
-    assert set(written["parents"]) == {"manifest.json", "set.jsonl"}
+    assert {Path(parent).name for parent in written["parents"]} == {"manifest.json", "set.jsonl"}
     student = tmp_path / "out" / "model"
     assert set(written["files"]) == {file.name for file in student.iterdir()}
     assert not any("adapter" in name for name in written["files"])
     assert open_tokenizer(student).chat_template
     before, after = open_model(folder), open_model(student)
     assert after.dtype == before.dtype
+    assert after.config.use_cache
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
     assert not (tmp_path / "checkpoints").exists()

@@ -27,6 +27,7 @@ os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
+from vllm.usage.usage_lib import UsageContext
 
 from agentark import config
 from agentark.engines import Reply, Sampling
@@ -68,7 +69,9 @@ class Vllm:
                 disable_log_stats=True,
                 use_tqdm_on_load=False,
                 **options,
-            )
+            ),
+            # Batch sizes for throughput, as vLLM's own offline class takes them; no usage is reported.
+            usage_context=UsageContext.LLM_CLASS,
         )
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._fault: BaseException | None = None

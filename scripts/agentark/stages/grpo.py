@@ -44,8 +44,8 @@ def work(args: argparse.Namespace) -> None:
     prompts = [prompt for prompt in read if low <= prompt.pass_rate <= high]
     if len(prompts) < settings.prompts_per_step:
         raise UserError(
-            f"{args.set}: {len(prompts)} of {len(read)} questions have a pass rate in grpo.pass_rate = [{low}, {high}], "
-            f"and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
+            f"{args.set}: {len(prompts)} of {len(read)} questions have a pass rate in grpo.pass_rate = "
+            f"[{low}, {high}], and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
             "widen grpo.pass_rate, lower grpo.prompts_per_step, or debate more questions"
         )
     say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates")

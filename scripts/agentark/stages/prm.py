@@ -39,8 +39,9 @@ def work(args: argparse.Namespace) -> None:
     if not train:
         raise UserError(
             f"{args.set}: no question to train a reward model on ({counts['questions']} read, "
-            f"{counts['without_a_pair']} without a right and a wrong step of two agents, {counts['too_long']} traces "
-            f"longer than prm.max_length = {settings.max_length}); debate more questions, or ones that divide the agents"
+            f"{counts['without_a_pair']} without a right and a wrong step of two agents, {counts['too_long']} "
+            f"traces longer than prm.max_length = {settings.max_length}); "
+            "debate more questions, or ones that divide the agents"
         )
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
 
@@ -74,7 +75,9 @@ def work(args: argparse.Namespace) -> None:
     shutil.rmtree(args.checkpoints, ignore_errors=True)
 
 
-def split(questions: list[prm.PrmQuestion], settings: config.Prm) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
+def split(
+    questions: list[prm.PrmQuestion], settings: config.Prm
+) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
     """Questions to keep back and to train on: ids are hashes, so their order is a fixed random one."""
     questions = sorted(questions, key=lambda question: question.traces[0].question_id)
     if settings.max_questions is not None:

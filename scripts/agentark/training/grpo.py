@@ -10,12 +10,21 @@ token like any other, so stopping is trained.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import GRPOConfig, GRPOTrainer
 
 from agentark.config import Grpo
 from agentark.grading import grade
+from agentark.prompts import solve_messages
+from agentark.records import RlPrompt
+from agentark.training import session, weights
+from agentark.training.logprobs import token_logps
 from agentark.training.prm import ProcessRewardModel, score_steps
 from agentark.training.rewards import aggregate
 

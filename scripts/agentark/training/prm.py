@@ -325,9 +325,7 @@ def open_backbone(folder: Path) -> tuple[ProcessRewardModel, torch.dtype]:
     return ProcessRewardModel(backbone.float()), stored
 
 
-def save_prm(
-    model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype
-) -> None:
+def save_prm(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:
     """A self-contained folder; the head is small and stays in float32."""
     model.backbone.to(dtype).save_pretrained(folder)
     save_file({name: tensor.float().cpu() for name, tensor in model.head.state_dict().items()}, folder / HEAD_FILE)

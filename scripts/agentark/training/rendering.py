@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from agentark.engines import dialogue
 from agentark.prompts import solve_messages
 from agentark.records import GoldType
 
@@ -39,9 +40,7 @@ def render(
     completion: str,
 ) -> Rendered:
     """Render and tokenise one example."""
-    prompt = tokenizer.apply_chat_template(
-        solve_messages(question, choices, gold_type), tokenize=False, add_generation_prompt=True
-    )
+    prompt = dialogue.render(tokenizer, solve_messages(question, choices, gold_type))
     # The template has written the special tokens, a beginning-of-text among them, so the tokenizer must add none.
     encoded = tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
     return Rendered(encoded["input_ids"], encoded["offset_mapping"], len(prompt))
@@ -49,7 +48,7 @@ def render(
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """The token with which the chat template ends an assistant's turn; the end-of-text token when it has none."""
-    dialogue = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
-    after = tokenizer.apply_chat_template(dialogue, tokenize=False).rpartition(_PROBE)[2]
+    messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
+    after = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_PROBE)[2]
     found = [token for token in tokenizer.all_special_tokens if token in after]
     return min(found, key=after.index) if found else tokenizer.eos_token

@@ -48,6 +48,7 @@ def save(
     """Write a self-contained model folder, adapters merged (in float32, before rounding), tokenizer and template in."""
     if isinstance(model, PeftModel):
         model = model.merge_and_unload()
+    model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
