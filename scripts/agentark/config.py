@@ -70,7 +70,7 @@ class Dataset(Section):
     )
     subset: str | None = Field(None, description="configuration name on the Hub (GSM8K: `main`)")
     options: dict[str, Any] = Field(default_factory=dict, description="options of a reasoning-gym task")
-    question: str | list[str] = Field("question", description="field of the question; several are joined by a blank")
+    question: str = Field("question", description="field of the question, or a text with fields: `{Body} {Question}`")
     gold: str = Field("answer", description="field of the gold answer")
     choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
     gold_type: Literal["number", "latex", "choice", "text"] = Field("number", description="how answers are compared")
@@ -123,6 +123,10 @@ class Sets(Section):
     min_correct_agents: int = Field(
         2, ge=0, description="R-SFT, DA: questions with fewer agents right at the end are left out (paper: 2)"
     )
+    require_reasoning: bool = Field(
+        True,
+        description="R-SFT, DA: leave out traces that only state an answer; they teach to answer at once",
+    )
     da_traces: int = Field(3, ge=1, le=8, description="k, different correct traces a question for DA (paper: 1 to 3)")
     rsft_traces: int = Field(
         1, ge=1, description="correct traces a question for R-SFT, corrective ones first, one per example (paper: 1)"
@@ -132,8 +136,8 @@ class Sets(Section):
     def slice_for(self, kind: str) -> "Sets":
         """Only the fields that one kind of set depends on; the others are left at their defaults."""
         fields = {
-            "rsft": {"min_correct_agents", "rsft_traces"},
-            "da": {"min_correct_agents", "da_traces"},
+            "rsft": {"min_correct_agents", "require_reasoning", "rsft_traces"},
+            "da": {"min_correct_agents", "require_reasoning", "da_traces"},
             "prm": {"prm_traces"},
             "rl": set(),
         }

@@ -6,6 +6,7 @@ The parts are cut in the order test, validation, train, so that more training qu
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,7 @@ def _hub(source: str, split: str | None, dataset: Dataset) -> list[dict[str, Any
 
 def _question(row: dict[str, Any], name: str, part: Split, dataset: Dataset, source: str) -> Question:
     where = f"datasets.{name}: {source}, {row['_where']}"
-    fields = [dataset.question] if isinstance(dataset.question, str) else dataset.question
-    text = " ".join(str(_field(row, field, where)).strip() for field in fields).strip()
+    text = _text(row, dataset.question, where)
     choices = _choices(row, dataset, where)
     raw = _field(row, dataset.gold, where)
     if dataset.gold_type == "choice" and isinstance(raw, int):
@@ -179,6 +179,12 @@ def _question(row: dict[str, Any], name: str, part: Split, dataset: Dataset, sou
         choices=choices,
         licence=dataset.licence,
     )
+
+
+def _text(row: dict[str, Any], question: str, where: str) -> str:
+    """A field's text, or a template's with its fields filled in: `question`, `{Body} {Question}`."""
+    template = question if "{" in question else f"{{{question}}}"
+    return re.sub(r"\{([^{}]+)\}", lambda match: str(_field(row, match[1], where)).strip(), template).strip()
 
 
 def _choices(row: dict[str, Any], dataset: Dataset, where: str) -> list[str] | None:

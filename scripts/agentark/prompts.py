@@ -16,7 +16,7 @@ class Message(TypedDict):
 ANSWER_MARKER = "The answer is"
 
 _TASK = {
-    "number": f'Show the calculation, then finish with "{ANSWER_MARKER}" and the number.',
+    "number": f'Write the equation with its result, then finish with "{ANSWER_MARKER}" and the number.',
     "latex": "Reason step by step, then put the final answer in \\boxed{}.",
     "choice": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the letter in parentheses.',
     "text": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the answer in a few words.',

@@ -53,6 +53,11 @@ def different_traces(traces: list[Trace], k: int) -> list[Trace]:
     return [candidate.trace for candidate in chosen]
 
 
+def reasons(trace: Trace) -> bool:
+    """Whether a trace holds more than an answer and the sentence that announces it: an equation, or a third step."""
+    return bool(_equations(trace.text)) or len(split_steps(trace.text)) > 2
+
+
 @dataclass(frozen=True)
 class _Candidate:
     trace: Trace
@@ -62,9 +67,7 @@ class _Candidate:
 
     @classmethod
     def of(cls, trace: Trace) -> "_Candidate":
-        equations = _equations(trace.text)
-        # An answer and the sentence that announces it are two steps.
-        return cls(trace, equations, _ngrams(trace.text), bool(equations) or len(split_steps(trace.text)) > 2)
+        return cls(trace, _equations(trace.text), _ngrams(trace.text), reasons(trace))
 
 
 def _preference(candidate: _Candidate) -> tuple[bool, bool, int, int, str]:

@@ -4,8 +4,9 @@ Paper 3.2 and 3.3: questions with too few right agents are left out of R-SFT and
 Every function takes the traces of ONE question; rows are made question by question and never held together.
 """
 
+from agentark.config import Sets
 from agentark.records import AGGREGATOR, RlPrompt, StepExample, Trace, TrainingExample, content_id
-from agentark.selection import different_traces
+from agentark.selection import different_traces, reasons
 from agentark.steps import split_steps
 from agentark.traces import as_completion
 
@@ -21,13 +22,12 @@ def teachable(traces: list[Trace]) -> list[Trace]:
     return [t for t in traces if t.correct and not t.truncated and t.agent != AGGREGATOR]
 
 
-def training_examples(
-    traces: list[Trace], method: str, n_traces: int, min_correct_agents: int
-) -> list[TrainingExample]:
+def training_examples(traces: list[Trace], method: str, n_traces: int, settings: Sets) -> list[TrainingExample]:
     """R-SFT and DA rows of one question: up to k different correct traces, weighted 1/k (Eq. 2)."""
-    if agents_right_at_the_end(traces) < min_correct_agents:
+    if agents_right_at_the_end(traces) < settings.min_correct_agents:
         return []
-    chosen = different_traces(teachable(traces), n_traces)
+    candidates = [t for t in teachable(traces) if reasons(t) or not settings.require_reasoning]
+    chosen = different_traces(candidates, n_traces)
     rows = []
     for trace in chosen:
         completion, answer_start = as_completion(trace)

@@ -53,7 +53,7 @@ def test_parquet_with_joined_and_nested_fields(tmp_path: Path) -> None:
     rows = [{"body": f"Ann has {i}.", "ask": "How many?", "meta": {"gold": str(i)}} for i in range(4)]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "q.parquet")
     source = str(tmp_path / "q.parquet")
-    [row, *_] = questions("s", Dataset(source=source, question=["body", "ask"], gold="meta.gold", test=4))["test"]
+    [row, *_] = questions("s", Dataset(source=source, question="{body} {ask}", gold="meta.gold", test=4))["test"]
     assert row.question == f"Ann has {row.gold}. How many?"
 
 

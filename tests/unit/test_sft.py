@@ -205,6 +205,10 @@ def test_both_terms_fall(folder, tokenizer, tmp_path):
     _, log = trained(folder, tokenizer, rows, settings(epochs=6), tmp_path)
     assert log[-1]["nll_reasoning"] < 0.7 * log[0]["nll_reasoning"]
     assert log[-1]["nll_answer"] < 0.7 * log[0]["nll_answer"]
+    # The loss that is trained is the sum of the two terms that are shown.
+    assert [row["loss"] for row in log] == pytest.approx(
+        [row["nll_reasoning"] + row["nll_answer"] for row in log], rel=0.01
+    )
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path, float32, monkeypatch):
@@ -220,7 +224,10 @@ def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path,
         patch.setattr(session.Watch, "on_step_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
             trained(folder, tokenizer, rows, settings(), tmp_path / "halted")
+    begun = []
+    monkeypatch.setattr(session.Watch, "on_step_begin", lambda watch, args, state, control, **_: begun.append(state))
     resumed, log = trained(folder, tokenizer, rows, settings(), tmp_path / "halted")
+    assert len(begun) == 1
     assert [row["step"] for row in log] == [1, 2, 3, 4]
     assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in straight_log], rel=1e-5)
     for ours, theirs in zip(resumed.parameters(), straight.parameters(), strict=True):

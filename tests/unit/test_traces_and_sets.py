@@ -3,6 +3,7 @@
 import pytest
 
 from agentark import sets
+from agentark.config import Sets
 from agentark.records import AGGREGATOR, Debate, Question, Trace, Turn, question_id
 from agentark.traces import as_completion, traces_of
 
@@ -84,26 +85,32 @@ def traces() -> list[Trace]:
 
 
 def test_rsft_takes_one_trace_and_the_corrective_one_first() -> None:
-    [row] = sets.training_examples(traces(), "rsft", n_traces=1, min_correct_agents=2)
+    [row] = sets.training_examples(traces(), "rsft", 1, Sets(min_correct_agents=2))
     assert row.completion.startswith("3 + 4 = 7")
     assert row.weight == 1.0
 
 
 def test_da_takes_different_traces_whose_weights_sum_to_one() -> None:
-    rows = sets.training_examples(traces(), "da", n_traces=3, min_correct_agents=2)
+    rows = sets.training_examples(traces(), "da", 3, Sets(min_correct_agents=2))
     assert len(rows) == 2  # the same trace twice is one
     assert sum(row.weight for row in rows) == pytest.approx(1.0)
 
 
 def test_a_question_with_too_few_right_agents_is_left_out() -> None:
     few = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, WRONG))))
-    assert sets.training_examples(few, "rsft", n_traces=1, min_correct_agents=2) == []
-    assert len(sets.training_examples(few, "rsft", n_traces=1, min_correct_agents=1)) == 1
+    assert sets.training_examples(few, "rsft", 1, Sets(min_correct_agents=2)) == []
+    assert len(sets.training_examples(few, "rsft", 1, Sets(min_correct_agents=1))) == 1
 
 
 def test_truncated_and_aggregate_turns_never_teach() -> None:
     cut = list(traces_of(held(turn(0, 1, RIGHT, status="truncated"), turn(AGGREGATOR, 1, RIGHT))))
-    assert sets.training_examples(cut, "da", n_traces=3, min_correct_agents=0) == []
+    assert sets.training_examples(cut, "da", 3, Sets(min_correct_agents=0)) == []
+
+
+def test_a_bare_answer_teaches_only_when_asked_to() -> None:
+    bare = list(traces_of(held(turn(0, 1, "The answer is 9."))))
+    assert sets.training_examples(bare, "rsft", 1, Sets(min_correct_agents=1)) == []
+    assert len(sets.training_examples(bare, "rsft", 1, Sets(min_correct_agents=1, require_reasoning=False))) == 1
 
 
 def test_steps_shared_with_a_right_trace_are_right() -> None:

@@ -63,9 +63,9 @@ def work(args: argparse.Namespace) -> None:
 def rows_of(kind: str, traces: list[Trace], settings: config.Sets) -> list[Row]:
     """The rows of one question for one kind of set."""
     if kind == "rsft":
-        return sets.training_examples(traces, kind, settings.rsft_traces, settings.min_correct_agents)
+        return sets.training_examples(traces, kind, settings.rsft_traces, settings)
     if kind == "da":
-        return sets.training_examples(traces, kind, settings.da_traces, settings.min_correct_agents)
+        return sets.training_examples(traces, kind, settings.da_traces, settings)
     if kind == "prm":
         return sets.step_examples(traces, settings.prm_traces)
     return [sets.rl_prompt(traces)]
