@@ -5,6 +5,8 @@ import time
 from typing import TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
+SHARE_TO_FORETELL = 0.05
+"""Done before time left is told: of a batch that started together, the first to finish foretells nothing."""
 
 
 def duration(seconds: float) -> str:
@@ -51,7 +53,7 @@ class Progress:
             parts.append(f"{self.tokens / max(elapsed, 1e-9):,.0f} tokens/s")
         if self.done >= self.total:
             parts.append(f"done in {duration(elapsed)}")
-        elif self.done:
+        elif self.done >= SHARE_TO_FORETELL * self.total:
             parts.append(f"{duration(elapsed / self.done * (self.total - self.done))} left")
         say("  ".join([*parts, note] if note else parts))
 
