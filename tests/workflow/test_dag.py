@@ -86,10 +86,10 @@ DEBATE_ON = {
         ("sets.da_traces", 2, {"freeze_settings": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}),
         (
             "sets.prm_traces",
-            4,
+            6,
             {"freeze_settings": 1, "build_set": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
         ),
-        ("evaluation.max_tokens", 40, {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3}),
+        ("evaluation.max_tokens", 32, {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3}),
         ("debates.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
         ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
         ("methods", ["rsft", "da"], {}),
@@ -101,7 +101,9 @@ def test_a_changed_setting_reruns_what_depends_on_it(
     path = copy.folder / "config" / "demo.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     section, _, leaf = key.rpartition(".")
-    (content[section] if section else content)[leaf] = value
+    place = content[section] if section else content
+    assert place.get(leaf) != value, "the demo has this value already, so nothing would change"
+    place[leaf] = value
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert copy.would_run() == rules | TABLES
 
