@@ -19,6 +19,7 @@ demo: .venv/worker
 	@[ results/demo/report.html -nt results/demo/tables/summary.csv ] || \
 	  snakemake --quiet all --report results/demo/report.html
 	@echo "Table: results/demo/tables/summary.csv   figure: results/demo/figures/accuracy.svg   report: results/demo/report.html"
+	@echo "Debates to read: .venv/bin/agentark show-debate results/demo"
 
 test: .venv/test check
 	pytest

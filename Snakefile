@@ -37,6 +37,7 @@ localrules:
     evaluations,
     freeze_settings,
     summarise,
+    summarise_debates,
     plot_accuracy,
 
 

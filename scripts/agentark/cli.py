@@ -1,12 +1,19 @@
-"""The `agentark` command: print a run's table, and make the config's schema and documentation."""
+"""The `agentark` command: print a run's tables and debates, and make the config's schema and documentation."""
 
 import argparse
+import inspect
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from agentark import config
-from agentark.records import write_text
+from pydantic.fields import FieldInfo
+
+from agentark import config, protocols
+from agentark.errors import UserError
+from agentark.records import Debate, read_rows, write_text
+from agentark.transcripts import as_text, one_line
 
 GENERATED = "<!-- made by `make docs` from the typed config; do not edit below -->\n"
 
@@ -14,24 +21,64 @@ GENERATED = "<!-- made by `make docs` from the typed config; do not edit below -
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agentark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("summary", help="print the table of a run")
+    tables = commands.add_parser("summary", help="print the tables of a run")
+    tables.add_argument("results", type=Path, help="folder of the run, for example results/demo")
+    show = commands.add_parser("show-debate", help="print one debate")
     show.add_argument("results", type=Path, help="folder of the run, for example results/demo")
+    show.add_argument("question_id", nargs="?", help="its id, or how it begins; none = list the debates")
+    show.add_argument("--prompts", action="store_true", help="show what each agent read as well")
     docs = commands.add_parser("docs", help="write the config's schema and the key tables in config/README.md")
     docs.add_argument("--root", type=Path, default=Path(), help="the checkout")
     args = parser.parse_args(argv)
 
-    if args.command == "summary":
-        table = args.results / "tables" / "summary.txt"
-        if not table.is_file():
-            print(f"error: {table}: not there; run the pipeline first, it is one of its last files", file=sys.stderr)
-            return 1
-        print(table.read_text(encoding="utf-8"), end="")
-    else:
-        write_text(args.root / "workflow" / "schemas" / "config.schema.json", schema())
-        readme = args.root / "config" / "README.md"
-        by_hand = readme.read_text(encoding="utf-8").partition(GENERATED)[0]
-        write_text(readme, by_hand + GENERATED + key_tables())
+    try:
+        if args.command == "summary":
+            print_tables(args.results)
+        elif args.command == "show-debate":
+            show_debates(args.results, args.question_id, args.prompts)
+        else:
+            write_docs(args.root)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader, `head` for example, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def print_tables(results: Path) -> None:
+    table = results / "tables" / "summary.txt"
+    if not table.is_file():
+        raise UserError(f"{table}: not there; run the pipeline first, it is one of its last files")
+    for path in (results / "tables" / "debates.txt", table):
+        if path.is_file():
+            print(path.read_text(encoding="utf-8"))
+
+
+def show_debates(results: Path, question_id: str | None, prompts: bool) -> None:
+    """Print every debate about a question, or one line for each debate of the run."""
+    files = sorted([*results.glob("debates/*/*/*.jsonl.zst"), *results.glob("evaluations/base/*/*.debates.jsonl.zst")])
+    if not files:
+        raise UserError(f"{results}: no debates there; give the folder of a run that has held some")
+    n_found = 0
+    for path in files:
+        for debate in read_rows(path, Debate):
+            if question_id is None:
+                print(one_line(debate))
+            elif debate.question.question_id.startswith(question_id):
+                n_found += 1
+                print(as_text(debate, colour=sys.stdout.isatty(), prompts=prompts))
+    if question_id is not None and not n_found:
+        raise UserError(f"{question_id}: no debate about this question in {results}; without an id all are listed")
+
+
+def write_docs(root: Path) -> None:
+    """The files that are made from the code: the config's schema, and the tables of keys."""
+    write_text(root / "workflow" / "schemas" / "config.schema.json", schema())
+    for name, tables in (("config/README.md", key_tables()), ("docs/protocols.md", protocol_tables())):
+        by_hand = (root / name).read_text(encoding="utf-8").partition(GENERATED)[0]
+        write_text(root / name, by_hand + GENERATED + tables)
 
 
 def schema() -> str:
@@ -44,6 +91,8 @@ def key_tables() -> str:
     sections: list[tuple[str, type[config.Section]]] = [
         ("top level", config.Config),
         ("models.NAME", config.Model),
+        ("models.NAME.server", config.Server),
+        ("teams.NAME, a list of", config.Member),
         ("datasets.NAME", config.Dataset),
         ("datasets.NAME.train, validation, test", config.SplitSource),
         ("engine", config.Engine),
@@ -58,9 +107,24 @@ def key_tables() -> str:
     return "".join(_table(title, section) for title, section in sections)
 
 
+def protocol_tables() -> str:
+    """One section a protocol: where it comes from, and its settings."""
+    parts = []
+    for name in protocols.NAMES:
+        module = inspect.getmodule(protocols.find(name))
+        parts.append(f"\n### {name}\n\n{inspect.getdoc(module)}\n")
+        if fields := protocols.settings_of(name).model_fields:
+            parts.append("\n" + _rows(fields))
+    return "".join(parts)
+
+
 def _table(title: str, section: type[config.Section]) -> str:
-    lines = [f"\n### {title}\n", "| key | default | meaning |", "|---|---|---|"]
-    for key, field in section.model_fields.items():
+    return f"\n### {title}\n\n{_rows(section.model_fields)}"
+
+
+def _rows(fields: Mapping[str, FieldInfo]) -> str:
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    for key, field in fields.items():
         if field.is_required():
             default = "**required**"
         else:

@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -35,15 +36,56 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Model(Section):
-    """A language model: where its weights come from."""
+class Server(Section):
+    """An OpenAI-compatible server that a model is asked through: `vllm serve`, SGLang, a hosted service."""
 
-    source: str = Field(
-        description="Hugging Face id, local folder, path of a `.gguf` file, or `package:NAME` for a GGUF file that "
-        "an installed Python package ships"
+    url: str = Field(description="base URL up to `/v1`", pattern=r"^https?://[^@\s]+$")
+    model: str = Field(description="the model's name on that server")
+    key_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_]\w*$", description="environment variable that holds the key; it is never logged"
     )
+    concurrency: int = Field(64, ge=1, description="requests at the same time")
+    requests_per_minute: int | None = Field(None, ge=1, description="rate limit; none = as fast as the server answers")
+    timeout_s: float = Field(600.0, gt=0, description="seconds that one request may take")
+    retries: int = Field(6, ge=0, description="tries again after 408, 429, 5xx, time-outs and unreadable answers")
+    extra: dict[str, Any] = Field(
+        default_factory=dict,
+        description="further fields of every request, for example `{chat_template_kwargs: {enable_thinking: false}}`",
+    )
+
+
+class Model(Section):
+    """A language model: where its weights come from, or the server that runs it."""
+
+    source: str | None = Field(
+        None,
+        description="Hugging Face id, local folder, path of a `.gguf` file, or `package:NAME` for a GGUF file that "
+        "an installed Python package ships",
+    )
+    server: Server | None = Field(None, description="ask this server instead of loading weights; for teachers only")
     revision: str | None = Field(None, description="git revision on the Hub; none = newest")
     gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Model":
+        if (self.source is None) == (self.server is None):
+            raise ValueError("give either `source`, the weights, or `server`, where it runs")
+        return self
+
+
+class Member(Section):
+    """One agent of a team; agent i of a protocol is member i modulo their number."""
+
+    model: str = Field(description="a name under `models`")
+    temperature: float | None = Field(None, ge=0, description="none = `debates.temperature`")
+    max_tokens: int | None = Field(None, ge=1, description="none = `debates.max_tokens`")
+    persona: str | None = Field(None, description="who this agent is told to be, for example `You are an accountant.`")
+
+
+class Team(Section):
+    """The agents of one teacher."""
+
+    members: list[Member] = Field(min_length=1, description="in the order in which they become agents")
 
 
 class SplitSource(Section):
@@ -89,7 +131,14 @@ class Engine(Section):
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="precision of the weights")
     max_model_len: int = Field(8192, ge=64, description="prompt plus completion, in tokens")
-    in_flight: int = Field(256, ge=1, description="questions that debate at the same time")
+    in_flight: int | None = Field(
+        None, ge=1, description="questions that debate at the same time; none = what the attention cache holds"
+    )
+    prefix_caching: bool = Field(True, description="vLLM: keep what prompts have in common computed")
+    tensor_parallel: int | None = Field(
+        None, ge=1, description="vLLM: GPUs that one model is spread over; none = all that the job sees"
+    )
+    gpu_memory_share: float = Field(0.9, gt=0, le=1, description="vLLM: share of a GPU's memory that it may take")
     seed: int = Field(0, description="seed of sampling")
 
 
@@ -98,14 +147,57 @@ class Debates(Section):
 
     source: Literal["generate", "import"] = Field("generate", description="hold debates, or read logs of them")
     logs: str | None = Field(None, description="JSON file of debate logs, or a folder of them (source: import)")
-    agents: int = Field(5, ge=1, description="agents a question (paper: 5)")
-    rounds: int = Field(3, ge=1, description="rounds at most (paper: 3)")
-    stop: Literal["none", "majority", "unanimous"] = Field(
-        "unanimous", description="agreement on the normalised answer that ends a debate early"
+    protocol: str = Field(
+        "debate",
+        description="`single`, `self_consistency`, `debate`, `mad`, `dylan`, `agentverse`, `camel`, `macnet`, `mav`, "
+        "`reflect`, or your own as `FILE.py:FUNCTION` (docs/protocols.md)",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, validate_default=True, description="settings of the protocol (docs/protocols.md)"
     )
     temperature: float = Field(0.5, ge=0, description="sampling temperature (reference code: 0.5)")
     max_tokens: int = Field(4096, ge=1, description="tokens a reply may have")
+    prompt_layout: Literal["shared", "reference"] = Field(
+        "shared",
+        description="`shared`: question, all replies, the agent's own part last, so that agents share their prefix; "
+        "`reference`: a dialogue of the agent's own turns, then the others' replies, as the paper's code",
+    )
+    overflow: Literal["drop_oldest", "summarise", "fail"] = Field(
+        "drop_oldest",
+        description="when a prompt with `max_tokens` more does not fit: leave out the oldest replies, have the longest "
+        "shortened by one more call, or fail that question",
+    )
+    failed_share: float = Field(
+        0.01, ge=0, le=1, description="share of questions that may fail; above it the job stops, and tries them anew"
+    )
     shards: int = Field(1, ge=1, description="independent jobs for one set of questions")
+
+    @field_validator("protocol")
+    @classmethod
+    def _protocol_exists(cls, value: str) -> str:
+        from agentark import protocols
+
+        try:
+            protocols.find(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _options_of_the_protocol(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Checked against the protocol's signature and completed with its defaults."""
+        from agentark import protocols
+
+        if "protocol" not in info.data:
+            return value  # it was no protocol, which is said already
+        settings = protocols.settings_of(info.data["protocol"])
+        try:
+            return settings.model_validate(value).model_dump()
+        except ValidationError as error:
+            raise ValueError(
+                "; ".join(_explain(item, known=settings.model_fields) for item in error.errors())
+            ) from None
 
     @model_validator(mode="after")
     def _logs_when_imported(self) -> "Debates":
@@ -231,7 +323,12 @@ class Config(Section):
     run: str = Field(pattern=f"^{NAME}$", description="name of the run, its folder under results/")
     models: dict[str, Model] = Field(default_factory=dict, description="models by name")
     datasets: dict[str, Dataset] = Field(description="question sets by name")
-    teachers: list[str] = Field(min_length=1, description="models that debate (imported logs: a name for theirs)")
+    teams: dict[str, Annotated[list[Member], Field(min_length=1)]] = Field(
+        default_factory=dict, description="agents that differ, by the team's name"
+    )
+    teachers: list[str] = Field(
+        min_length=1, description="models or teams that debate (imported logs: a name for theirs)"
+    )
     students: list[str] = Field(min_length=1, description="models that are trained")
     train_sets: list[str] = Field(min_length=1, description="datasets to debate and train on")
     benchmarks: list[str] = Field(min_length=1, description="datasets to score on")
@@ -245,7 +342,7 @@ class Config(Section):
     grpo: Grpo = Field(Grpo(), description="PAD")
     evaluation: Evaluation = Field(Evaluation(), description="evaluation")
 
-    @field_validator("models", "datasets")
+    @field_validator("models", "datasets", "teams")
     @classmethod
     def _names_fit_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
@@ -263,11 +360,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":
-        trained_or_run = [("students", self.students)]
+        _require("students", self.students, "models", self.models)
+        for name in self.students:
+            if self.models[name].server:
+                raise ValueError(
+                    f"students: `{name}` runs on a server, and training needs its weights: give a `source`"
+                )
+        for name, team in self.teams.items():
+            if name in self.models:
+                raise ValueError(f"teams.{name} has the name of a model: call one of them otherwise")
+            _require(f"teams.{name}", (member.model for member in team), "models", self.models)
         if self.debates.source == "generate":
-            trained_or_run.append(("teachers", self.teachers))
-        for key, names in trained_or_run:
-            _require(key, names, "models", self.models)
+            _require("teachers", self.teachers, "models` or `teams", self.models | self.teams)
         _require("train_sets", self.train_sets, "datasets", self.datasets)
         _require("benchmarks", self.benchmarks, "datasets", self.datasets)
         for name in self.train_sets:
@@ -286,6 +390,10 @@ class Config(Section):
         if "pad" in self.methods and self.grpo.start != "base" and self.grpo.start not in self.methods:
             raise ValueError(f"grpo.start is `{self.grpo.start}`: add it to methods, PAD starts from that student")
         return self
+
+    def team(self, teacher: str) -> Team:
+        """The agents of a teacher, which is a team or one model."""
+        return Team(members=self.teams.get(teacher) or [Member(model=teacher)])
 
 
 def _require(key: str, names: Iterable[str], where: str, known: dict[str, Any]) -> None:
@@ -317,13 +425,15 @@ def load(raw: dict[str, Any], files: Iterable[str | Path] = ()) -> Config:
         raise UserError(f"{where}: the configuration has errors\n{lines}") from None
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, known: Iterable[str] | None = None) -> str:
     path = [str(part) for part in item["loc"] if part not in ("function-before",)]
     key = ".".join(path) or "top level"
     value = item["input"]
     if item["type"] == "extra_forbidden":
-        section = _section_at(path[:-1])
-        return f"{key}: unknown key{_did_you_mean(path[-1], section.model_fields if section else [])}"
+        if known is None:
+            section = _section_at(path[:-1])
+            known = section.model_fields if section else []
+        return f"{key}: unknown key{_did_you_mean(path[-1], known)}"
     if item["type"] == "missing":
         return f"{key}: missing; add it"
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
@@ -334,16 +444,16 @@ def _explain(item: Any) -> str:
 
 
 def _section_at(path: list[str]) -> type[Section] | None:
-    """The config class at a path of keys; names of models and datasets are stepped over."""
-    section: type[Section] = Config
+    """The config class at a path of keys; names in mappings and places in lists are stepped over."""
+    section: type[Section] | None = Config
     for part in path:
-        if section is Config and part in ("models", "datasets"):
-            section = Model if part == "models" else Dataset
-        elif part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-            if not (isinstance(annotation, type) and issubclass(annotation, Section)):
-                return SplitSource if section is Dataset else None
-            section = annotation
-        elif section not in (Model, Dataset):
-            return None
+        if section and part in section.model_fields:
+            section = _section_in(section.model_fields[part].annotation)
     return section
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The config class inside `dict[str, X]`, `list[X]` or `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

@@ -99,7 +99,7 @@ def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None)
     Returns:
         None when there is no answer, or when a `<think>` block was never closed: what it holds is not yet an answer.
     """
-    said = _after_reasoning(text)
+    said = after_reasoning(text)
     if said is None:
         return None
     said = said[-MAX_REPLY_CHARS:]
@@ -107,7 +107,11 @@ def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None)
     return answer if answer and len(answer) <= MAX_ANSWER_CHARS else None
 
 
-def _after_reasoning(text: str) -> str | None:
+def after_reasoning(text: str) -> str | None:
+    """A reply without its hidden reasoning: what stands after the last `</think>`.
+
+    The opening tag may be missing, since some templates put it into the prompt. None: a block was never closed.
+    """
     tags = list(re.finditer(r"<(/?)think(?:ing)?>", text, re.IGNORECASE))
     if not tags:
         return text

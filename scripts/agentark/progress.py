@@ -5,6 +5,8 @@ import time
 from typing import TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_REDRAWS = 0.5
+ERASE_TO_END = "\x1b[K"
 SHARE_TO_FORETELL = 0.05
 """Done before time left is told: of a batch that started together, the first to finish foretells nothing."""
 
@@ -19,18 +21,18 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Prints at most one line in `SECONDS_BETWEEN_LINES` seconds, and one at the end.
-
-    Plain lines rather than a redrawn one: several jobs share Snakemake's terminal, and the log keeps them too.
-    """
+    """One line that lives on a terminal; plain lines, one in `SECONDS_BETWEEN_LINES` seconds, in a file or a pipe."""
 
     terminal: TextIO = sys.stderr
     """Where a person looks; `stage.session` points it past the log redirection."""
+    _live: "Progress | None" = None
+    """Whose line stands on the terminal unfinished."""
 
     def __init__(self, stage: str, total: int, unit: str) -> None:
         self.stage, self.total, self.unit = stage, total, unit
-        self.done = 0
-        self.tokens = 0
+        self.done = self.failed = 0
+        self.asked = self.replied = 0
+        self.tokens_in = self.tokens_cached = self.tokens = 0
         self.started = time.monotonic()
         self._printed = self.started
 
@@ -39,27 +41,60 @@ class Progress:
         self.started = self._printed = time.monotonic()
 
     def update(self, done: int = 1, tokens: int = 0, note: str = "") -> None:
-        """Add finished units and the tokens they took."""
+        """Add finished units and the tokens that they took."""
         self.done += done
         self.tokens += tokens
         now = time.monotonic()
-        if now - self._printed >= SECONDS_BETWEEN_LINES or self.done >= self.total:
+        wait = SECONDS_BETWEEN_REDRAWS if Progress.terminal.isatty() else SECONDS_BETWEEN_LINES
+        if now - self._printed >= wait or (done and self.done >= self.total):
             self._printed = now
             self._print(now - self.started, note)
 
+    def fail(self) -> None:
+        """One unit is done without a result."""
+        self.failed += 1
+        self.update()
+
     def _print(self, elapsed: float, note: str) -> None:
+        seconds = max(elapsed, 1e-9)
+        finished = self.done >= self.total
         parts = [f"{self.stage:<12} {self.done:>5}/{self.total} {self.unit}"]
-        if self.tokens:
-            parts.append(f"{self.tokens / max(elapsed, 1e-9):,.0f} tokens/s")
-        if self.done >= self.total:
+        if self.asked > self.replied:
+            parts.append(f"{self.asked - self.replied} in flight")
+        if self.tokens_in:
+            parts.append(
+                f"{self.tokens_in / seconds:,.0f} tokens/s in ({self.tokens_cached / self.tokens_in:.0%} cached)"
+            )
+            parts.append(f"{self.tokens / seconds:,.0f} out")
+        elif self.tokens:
+            parts.append(f"{self.tokens / seconds:,.0f} tokens/s")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if finished:
             parts.append(f"done in {duration(elapsed)}")
         elif self.done >= SHARE_TO_FORETELL * self.total:
             parts.append(f"{duration(elapsed / self.done * (self.total - self.done))} left")
-        say("  ".join([*parts, note] if note else parts))
+        line = ", ".join([*parts[1:], note] if note else parts[1:])
+        line = f"{parts[0]}  {line}"
+        if not Progress.terminal.isatty():
+            say(line)
+            return
+        Progress.terminal.write(f"\r{line}{ERASE_TO_END}" + ("\n" if finished else ""))
+        Progress.terminal.flush()
+        Progress._live = None if finished else self
+        if finished:
+            _log(line)
 
 
 def say(text: str) -> None:
     """One line for the person and, when they differ, for the log."""
+    if Progress._live is not None:
+        Progress.terminal.write("\n")
+        Progress._live = None
     print(text, file=Progress.terminal, flush=True)
+    _log(text)
+
+
+def _log(text: str) -> None:
     if Progress.terminal is not sys.stderr:
         print(text, file=sys.stderr, flush=True)

@@ -31,9 +31,14 @@ def question_text(question: str, choices: list[str] | None) -> str:
     return f"{question.strip()}\n{lettered}"
 
 
+def instructions(gold_type: GoldType) -> str:
+    """How to reason and how to state the answer: the last words of every request for a solution."""
+    return _TASK[gold_type]
+
+
 def solve(question: str, choices: list[str] | None, gold_type: GoldType) -> str:
     """The user message that asks one model to solve one question: debates' first round, training, evaluation."""
-    return f"{question_text(question, choices)}\n{_TASK[gold_type]}"
+    return f"{question_text(question, choices)}\n{instructions(gold_type)}"
 
 
 def solve_messages(question: str, choices: list[str] | None, gold_type: GoldType) -> list[Message]:

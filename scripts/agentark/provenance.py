@@ -51,13 +51,16 @@ def _module_file(name: str) -> Path | None:
 
 
 @cache
-def code_digest(stage: str) -> str:
+def code_digest(stage: str, *more: Path) -> str:
     """12 hex digits that change when the code that a stage uses changes, and only then.
 
     Covers the stage program and every library module that it imports, directly or not; comments, docstrings and
     formatting do not count.
+
+    Args:
+        more: files that the stage imports by a name in the config.
     """
-    todo, seen = [LIBRARY / "stages" / f"{stage}.py"], set()
+    todo, seen = [LIBRARY / "stages" / f"{stage}.py", *more], set()
     while todo:
         path = todo.pop()
         if path not in seen:
@@ -65,7 +68,7 @@ def code_digest(stage: str) -> str:
             todo += _normalised(path)[1]
     digest = hashlib.sha256()
     for path in sorted(seen):
-        digest.update(str(path.relative_to(LIBRARY)).encode())
+        digest.update((str(path.relative_to(LIBRARY)) if path.is_relative_to(LIBRARY) else path.name).encode())
         digest.update(_normalised(path)[0].encode())
     return digest.hexdigest()[:12]
 
@@ -125,6 +128,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable manifest ({error}); delete it and run again") from error
+
+
+def model_identity(manifest: Path) -> str:
+    """What a model is, wherever it lies: the digest of its files, or the server that runs it."""
+    content = read_manifest(manifest)
+    what = content["files"] or content["settings"]["server"]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def model_folder(manifest: Path) -> Path:

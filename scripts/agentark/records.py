@@ -6,13 +6,14 @@ so a crash or a full disk leaves no file that looks finished.
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -24,7 +25,11 @@ TurnStatus = Literal["ok", "truncated", "failed"]
 TraceKind = Literal["stable", "corrective", "degraded", "wrong", "aggregate"]
 
 AGGREGATOR = -1
-"""`Turn.agent` of the extra call that summarises a debate."""
+"""`Turn.agent` of the extra call that settles on the answer of a debate."""
+SOLVER = "solver"
+"""`Turn.role` of an agent that proposes a whole solution; such turns become traces."""
+SETTLER = "aggregator"
+"""`Turn.role` of who settles on the debate's answer."""
 
 
 class Row(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -52,13 +57,23 @@ class Turn(Row):
     """
 
     agent: int
-    """0-based; `AGGREGATOR` for the summarising call."""
+    """0-based; `AGGREGATOR` for the call that settles on the answer."""
     round: int
     """1-based."""
     prompt: str
     reply: str
     answer: str | None
     """Extracted final answer; None when none was found."""
+    role: str = SOLVER
+    """`solver`, `aggregator`, or what else a protocol calls one: `judge`, `critic`, `verifier`, ..."""
+    model: str | None = None
+    """The model that spoke, by its name in the config; None in imported logs."""
+    reads: list[int] = []
+    """Places in `Debate.turns` of the replies that the prompt shows, the agent's own among them."""
+    n_left_out: int = 0
+    """Replies that should have been shown and did not fit into the context."""
+    seed: int | None = None
+    """What the request asked the engine to draw by; the debate's manifest says whether the engine can."""
     status: TurnStatus = "ok"
     error: str | None = None
     prompt_tokens: int = 0
@@ -84,12 +99,13 @@ class Debate(Row):
         return len(self.turns)
 
     def round_turns(self, number: int) -> list[Turn]:
-        """The agents' turns of one round (1-based), in agent order, without the aggregator."""
-        return sorted((t for t in self.turns if t.round == number and t.agent != AGGREGATOR), key=lambda t: t.agent)
+        """The solvers' turns of one round (1-based), in agent order."""
+        return sorted((t for t in self.turns if t.round == number and t.role == SOLVER), key=lambda t: t.agent)
 
     @property
     def n_rounds(self) -> int:
-        return max((t.round for t in self.turns if t.agent != AGGREGATOR), default=0)
+        """The last round in which a solver spoke; 0 = never."""
+        return max((t.round for t in self.turns if t.role == SOLVER), default=0)
 
 
 class Trace(Row):
@@ -188,7 +204,19 @@ class EvaluationRow(Row):
     seed: int
 
 
+class FailedQuestion(Row):
+    """A question that could not be finished, and why."""
+
+    question_id: str
+    question: str
+    reason: str
+
+
 R = TypeVar("R", bound=Row)
+
+MAKE_ANEW = "delete the file and run again, and its rule will make it anew"
+ROWS_PER_GROUP = 1000
+"""Rows of one Parquet row group, all in memory while it is written."""
 
 
 def content_id(*parts: object) -> str:
@@ -226,32 +254,85 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows as JSON lines, all or nothing. Returns how many."""
+    """Write rows as JSON lines, compressed where the name ends in `.zst`, all or nothing. Returns how many."""
     encoder = msgspec.json.Encoder()
     n_rows = 0
-    with atomic_path(path) as partial, partial.open("wb") as handle:
-        for row in rows:
-            handle.write(encoder.encode(row))
-            handle.write(b"\n")
-            n_rows += 1
-        handle.flush()
-        os.fsync(handle.fileno())
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        with _packed(file) if path.suffix == ".zst" else nullcontext(file) as handle:
+            for row in rows:
+                handle.write(encoder.encode(row))
+                handle.write(b"\n")
+                n_rows += 1
+        file.flush()
+        os.fsync(file.fileno())
     return n_rows
 
 
+def _packed(file: BinaryIO) -> Any:
+    import zstandard  # here, because the Snakefile imports this module and needs none of it
+
+    return zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+
+
+def write_parquet(path: Path, rows: Iterable[R], kind: type[R]) -> None:
+    """Write rows as a Parquet file, all or nothing; what is nested stays nested."""
+    # Imported here: only two stages write Parquet, and the import takes half a second.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(field.name, _arrow_type(field.type)) for field in msgspec.structs.fields(kind)])
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        batch: list[Any] = []
+        for row in rows:
+            batch.append(msgspec.to_builtins(row))
+            if len(batch) == ROWS_PER_GROUP:
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        if batch:
+            writer.write_table(pa.Table.from_pylist(batch, schema))
+
+
+def _arrow_type(annotation: Any) -> Any:
+    """The Arrow type of a field's annotation."""
+    import pyarrow as pa
+
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if annotation in kinds:
+        return kinds[annotation]
+    if get_origin(annotation) is list:
+        return pa.list_(_arrow_type(parts[0]))
+    if get_origin(annotation) is Literal:
+        return kinds[type(parts[0])]
+    if isinstance(annotation, type) and issubclass(annotation, Row):
+        return pa.struct([(field.name, _arrow_type(field.type)) for field in msgspec.structs.fields(annotation)])
+    return _arrow_type(parts[0])  # X | None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.suffix != ".zst":
+        with path.open("rb") as handle:
+            yield from handle
+        return
+    import zstandard
+
+    try:
+        with io.BufferedReader(zstandard.open(path, "rb")) as handle:
+            yield from handle
+    except zstandard.ZstdError as error:
+        raise UserError(f"{path}: damaged ({error}); {MAKE_ANEW}") from error
+
+
 def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """Stream the rows of a JSON-lines file.
+    """Stream the rows of a JSON-lines file, compressed or not.
 
     Raises:
         UserError: a line is empty, half-written or not a `kind`; names the file, the line and the cure.
     """
     decoder = msgspec.json.Decoder(kind)
-    with Path(path).open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                what = "is empty" if not line.strip() else f"is not a {kind.__name__}: {error}"
-                raise UserError(
-                    f"{path}, line {number} {what}; delete the file and run again, and its rule will make it anew"
-                ) from error
+    for number, line in enumerate(_lines(Path(path)), start=1):
+        try:
+            yield decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            what = "is empty" if not line.strip() else f"is not a {kind.__name__}: {error}"
+            raise UserError(f"{path}, line {number} {what}; {MAKE_ANEW}") from error

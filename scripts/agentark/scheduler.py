@@ -7,6 +7,7 @@ reach the engine together.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
+from agentark.protocols.conversation import QuestionFailedError
 from agentark.records import Debate, Question
 
 
@@ -15,6 +16,7 @@ async def run(
     protocol: Callable[[Question], Awaitable[Debate]],
     on_done: Callable[[Debate], None],
     in_flight: int,
+    on_failed: Callable[[Question, str], None],
 ) -> None:
     """Hold a debate on every question.
 
@@ -23,16 +25,22 @@ async def run(
         protocol: the debate of one question.
         on_done: called with each debate as soon as it is finished, in the order in which they finish.
         in_flight: questions that debate at the same time, at most.
+        on_failed: called with a question that could not be finished, and why; the others go on.
 
     Raises:
-        Exception: whatever the protocol or `on_done` raises first; the other questions are abandoned at once. An
+        Exception: whatever the protocol or a callback raises first; the other questions are abandoned at once. An
             engine reports a failed request as a reply, so an exception here is a fault that no retry would cure.
     """
     waiting = iter(questions)
 
     async def place() -> None:
         for question in waiting:
-            on_done(await protocol(question))
+            try:
+                debate = await protocol(question)
+            except QuestionFailedError as failure:
+                on_failed(question, str(failure))
+            else:
+                on_done(debate)
 
     try:
         async with asyncio.TaskGroup() as places:
@@ -40,3 +48,21 @@ async def run(
                 places.create_task(place())
     except ExceptionGroup as group:
         raise group.exceptions[0] from None
+
+
+LEAST, MOST, UNKNOWN = 16, 512, 256
+
+
+def places(in_flight: int | None, capacity: int | None, max_model_len: int) -> int:
+    """Questions to debate at the same time.
+
+    The agents of a question share most of what they read, so a question holds about one full context in the attention
+    cache. With more questions than fit, each round would find the last one's prefixes gone.
+
+    Args:
+        in_flight: as configured; decides where it is given.
+        capacity: tokens that the cache holds; None = not known.
+    """
+    if in_flight is not None:
+        return in_flight
+    return UNKNOWN if capacity is None else max(LEAST, min(MOST, capacity // max_model_len))

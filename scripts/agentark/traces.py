@@ -7,9 +7,9 @@ an agent that corrected itself can be told from one that was right all along.
 import re
 from collections.abc import Iterator
 
-from agentark.grading import answer_key, grade, majority
+from agentark.grading import Grade, answer_key, grade, majority
 from agentark.prompts import ANSWER_MARKER, answer_statement
-from agentark.records import AGGREGATOR, Debate, GoldType, Trace, TraceKind, content_id
+from agentark.records import SETTLER, SOLVER, Debate, GoldType, Trace, TraceKind, content_id
 
 _STATEMENT = re.compile(rf"[^\n.]{{0,80}}\b{ANSWER_MARKER}\b[^\n]{{0,200}}\s*\Z", re.IGNORECASE)
 
@@ -21,22 +21,33 @@ def kind_of(correct: bool, correct_at_first: bool) -> TraceKind:
     return "degraded" if correct_at_first else "wrong"
 
 
-def traces_of(debate: Debate) -> Iterator[Trace]:
-    """Every turn of a debate as a graded trace; failed and empty turns yield none."""
+def verdicts_of(debate: Debate) -> list[Grade | None]:
+    """For each turn the grader's verdict on its reply; None where no solution was asked for or given."""
     question = debate.question
     n_choices = len(question.choices) if question.choices else None
-    verdicts = {
-        (turn.agent, turn.round): grade(turn.reply, question.gold, question.gold_type, n_choices)
+    return [
+        grade(turn.reply, question.gold, question.gold_type, n_choices)
+        if turn.role in (SOLVER, SETTLER) and turn.status != "failed" and turn.reply.strip()
+        else None
         for turn in debate.turns
-        if turn.status != "failed" and turn.reply.strip()
-    }
+    ]
+
+
+def traces_of(debate: Debate, verdicts: list[Grade | None] | None = None) -> Iterator[Trace]:
+    """Every solution in a debate as a graded trace; failed and empty turns yield none.
+
+    Args:
+        verdicts: of `verdicts_of`, a turn each, where they are known already.
+    """
+    verdicts = verdicts_of(debate) if verdicts is None else verdicts
+    question = debate.question
     last = [turn.answer for turn in debate.round_turns(debate.n_rounds)]
     consensus = majority(last, question.gold_type)
-    for turn in debate.turns:
-        verdict = verdicts.get((turn.agent, turn.round))
+    right_at_first: dict[int, bool] = {}
+    for turn, verdict in zip(debate.turns, verdicts, strict=True):
+        correct_at_first = right_at_first.setdefault(turn.agent, bool(verdict and verdict.correct))
         if verdict is None:
             continue
-        first = verdicts.get((turn.agent, 1))
         yield Trace(
             trace_id=content_id(debate.teacher, question.question_id, turn.agent, turn.round, turn.reply),
             question_id=question.question_id,
@@ -48,7 +59,7 @@ def traces_of(debate: Debate) -> Iterator[Trace]:
             gold_type=question.gold_type,
             agent=turn.agent,
             round=turn.round,
-            kind="aggregate" if turn.agent == AGGREGATOR else kind_of(verdict.correct, bool(first and first.correct)),
+            kind="aggregate" if turn.role == SETTLER else kind_of(verdict.correct, correct_at_first),
             text=turn.reply,
             answer=verdict.answer,
             correct=verdict.correct,

@@ -4,13 +4,15 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import reasoning_gym
 
 from agentark import config, prompts
-from agentark.engines import Reply, Sampling, open_engine
+from agentark.chat import Reply, Sampling
+from agentark.engines import open_engine
 from agentark.stages.models import bring
 from tests.benchmarks import Row, alternate
 
@@ -40,7 +42,7 @@ def tokens_per_second(kind: str, folder: Path, questions: list[list[prompts.Mess
     async def all_replies() -> list[Reply]:
         return await asyncio.gather(*(engine.chat(messages, sampling) for messages in questions))
 
-    with open_engine(folder, config.Engine(kind=kind, max_model_len=512)) as engine:
+    with closing(open_engine(folder, config.Engine(kind=kind, max_model_len=512))) as engine:
         started = time.perf_counter()
         replies = asyncio.run(all_replies())
         seconds = time.perf_counter() - started

@@ -30,7 +30,8 @@ def refusal(**changes: object) -> str:
 
 def test_defaults_are_the_papers() -> None:
     made = config.load(MINIMAL)
-    assert (made.debates.agents, made.debates.rounds, made.sets.min_correct_agents) == (5, 3, 2)
+    assert (made.debates.protocol, made.sets.min_correct_agents) == ("debate", 2)
+    assert (made.debates.options["agents"], made.debates.options["rounds"]) == (5, 3)
     assert (made.prm.tau, made.grpo.start, made.grpo.verifiable_weight) == (0.1, "base", 0.0)
 
 
@@ -54,15 +55,15 @@ def test_a_number_that_yaml_reads_as_text_is_explained() -> None:
 
 
 def test_every_error_is_reported_at_once() -> None:
-    message = refusal(sft={"epoch": 1}, debates={"agents": 0})
+    message = refusal(sft={"epoch": 1}, debates={"options": {"agents": 0}})
     assert "sft.epoch" in message
-    assert "debates.agents" in message
+    assert "debates.options: agents: Input should be greater than or equal to 1 (it is 0)" in message
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"teachers": ["smal"]}, "`smal` is not under `models`; did you mean `small`?"),
+        ({"teachers": ["smal"]}, "`smal` is not under `models` or `teams`; did you mean `small`?"),
         ({"benchmarks": ["gsm8k"]}, "`gsm8k` is not under `datasets` (known: sums)"),
         ({"debates": {"source": "import"}}, "needs `logs`"),
         ({"methods": ["da", "pad"], "grpo": {"start": "rsft"}}, "add it to methods"),
@@ -73,6 +74,16 @@ def test_every_error_is_reported_at_once() -> None:
         ({"datasets": {"sums": {"source": "x.jsonl", "train": 2}}}, "give its `test` part"),
         ({"datasets": {"sums": {"source": "debate-logs", "train": 2, "test": 2}}}, "source: import"),
         ({"seeds": []}, "seeds: "),
+        ({"debates": {"protocol": "debat"}}, "debates.protocol: `debat` is no protocol; take one of single"),
+        ({"debates": {"protocol": "mad", "options": {"agents": 3}}}, "agents: unknown key"),
+        ({"debates": {"options": {"agentz": 3}}}, "agentz: unknown key; did you mean `agents`?"),
+        ({"teams": {"pair": [{"model": "smal"}]}}, "teams.pair: `smal` is not under `models`; did you mean `small`?"),
+        ({"teams": {"pair": [{"modl": "small"}]}}, "teams.pair.0.modl: unknown key; did you mean `model`?"),
+        ({"teams": {"pair": []}}, "teams.pair: "),
+        ({"teams": {"small": [{"model": "small"}]}}, "has the name of a model"),
+        ({"models": {"small": {"server": {"url": "http://x/v1", "model": "m"}}}}, "runs on a server, and training"),
+        ({"models": {"small": {"source": "x", "server": {"url": "http://x/v1", "model": "m"}}}}, "give either"),
+        ({"models": {"small": {"server": {"url": "http://x/v1", "modle": "m"}}}}, "did you mean `model`?"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, object], expected: str) -> None:
@@ -82,6 +93,7 @@ def test_what_cannot_work_is_refused(changes: dict[str, object], expected: str) 
 def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
     assert (ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8") == cli.schema()
     assert (ROOT / "config/README.md").read_text(encoding="utf-8").endswith(cli.GENERATED + cli.key_tables())
+    assert (ROOT / "docs/protocols.md").read_text(encoding="utf-8").endswith(cli.GENERATED + cli.protocol_tables())
 
 
 def test_every_key_is_described() -> None:

@@ -66,8 +66,8 @@ def test_progress_tells_done_total_speed_and_time_left(
     progress.update(done=2, tokens=1200)
     progress.update(done=6, tokens=400)
     first, last = capsys.readouterr().err.splitlines()
-    assert first.split() == "debates 2/8 questions 200 tokens/s 18s left".split()
-    assert last.split() == "debates 8/8 questions 200 tokens/s done in 8s".split()
+    assert first.split() == "debates 2/8 questions 200 tokens/s, 18s left".split()
+    assert last.split() == "debates 8/8 questions 200 tokens/s, done in 8s".split()
 
 
 def test_durations() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.evaluation.summary import COLUMNS, as_text, summary
-from agentark.records import AGGREGATOR, Debate, EvaluationRow, Question, Turn
+from agentark.records import AGGREGATOR, SETTLER, SOLVER, Debate, EvaluationRow, Question, Turn
 
 
 def row(number: int, correct: bool, **more: object) -> EvaluationRow:
@@ -78,7 +78,8 @@ def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
     question = Question(question_id="q", dataset="b", split="test", question="?", gold="9", gold_type="number")
 
     def turn(agent: int, number: int, answer: str) -> Turn:
-        return Turn(agent=agent, round=number, prompt="", reply=f"\\boxed{{{answer}}}", answer=answer)
+        role = SETTLER if agent == AGGREGATOR else SOLVER
+        return Turn(agent=agent, round=number, role=role, prompt="", reply=f"\\boxed{{{answer}}}", answer=answer)
 
     turns = [turn(0, 1, "9"), turn(1, 1, "8"), turn(2, 1, "8"), turn(0, 2, "9"), turn(1, 2, "9"), turn(2, 2, "8")]
     debate = Debate(

@@ -4,7 +4,7 @@ import pytest
 
 from agentark import sets
 from agentark.config import Sets
-from agentark.records import AGGREGATOR, Debate, Question, Trace, Turn, question_id
+from agentark.records import AGGREGATOR, SETTLER, SOLVER, Debate, Question, Trace, Turn, question_id
 from agentark.traces import as_completion, traces_of
 
 QUESTION = Question(
@@ -20,7 +20,9 @@ QUESTION = Question(
 def turn(agent: int, number: int, reply: str, **more: object) -> Turn:
     from agentark.grading import extract_answer
 
-    return Turn(agent=agent, round=number, prompt="p", reply=reply, answer=extract_answer(reply, "number"), **more)
+    role = SETTLER if agent == AGGREGATOR else SOLVER
+    answer = extract_answer(reply, "number")
+    return Turn(agent=agent, round=number, role=role, prompt="p", reply=reply, answer=answer, **more)
 
 
 def held(*turns: Turn) -> Debate:

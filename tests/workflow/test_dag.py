@@ -1,5 +1,7 @@
 """The DAG as a user meets it: what runs, what runs again after a change, and what bad input says."""
 
+import functools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import yaml
 from tests.workflow.finished_run import ROOT, Checkout
 
 WHOLE_DEMO = {
-    "freeze_settings": 12,
+    "freeze_settings": 13,
     "prepare_model": 1,
     "make_questions": 1,
     "hold_debates": 1,
@@ -22,6 +24,7 @@ WHOLE_DEMO = {
     "evaluate_base": 1,
     "evaluate_student": 3,
     "summarise": 1,
+    "summarise_debates": 1,
     "plot_accuracy": 1,
 }
 TABLES = {"summarise": 1, "plot_accuracy": 1}
@@ -74,6 +77,7 @@ DEBATE_ON = {
     "train_grpo": 1,
     "evaluate_base": 1,
     "evaluate_student": 3,
+    "summarise_debates": 1,
 }
 
 
@@ -89,8 +93,12 @@ DEBATE_ON = {
             6,
             {"freeze_settings": 1, "build_set": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
         ),
-        ("evaluation.max_tokens", 32, {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3}),
-        ("debates.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
+        (
+            "evaluation.max_tokens",
+            32,
+            {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1},
+        ),
+        ("debates.options.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
         ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
         ("methods", ["rsft", "da"], {}),
     ],
@@ -100,8 +108,8 @@ def test_a_changed_setting_reruns_what_depends_on_it(
 ) -> None:
     path = copy.folder / "config" / "demo.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    section, _, leaf = key.rpartition(".")
-    place = content[section] if section else content
+    *sections, leaf = key.split(".")
+    place = functools.reduce(dict.__getitem__, sections, content)
     assert place.get(leaf) != value, "the demo has this value already, so nothing would change"
     place[leaf] = value
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -114,19 +122,57 @@ def test_a_changed_setting_reruns_what_depends_on_it(
         ("scripts/agentark/training/grpo.py", '"""', '"""Another first line. ', {}),
         ("scripts/agentark/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),
         (
+            "scripts/agentark/protocols/self_consistency.py",
+            "range(samples)",
+            "range(samples + 0)",
+            {"evaluate_base": 1, "summarise_debates": 1} | TABLES,
+        ),
+        ("scripts/agentark/protocols/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
+        (
+            "scripts/agentark/protocols/debate.py",
+            "number < rounds",
+            "number <= rounds",
+            DEBATE_ON | TABLES,
+        ),
+        (
             "scripts/agentark/stages/grpo.py",
             "def main(",
             "CHANGED = 1\n\n\ndef main(",
             {"train_grpo": 1, "evaluate_student": 1} | TABLES,
         ),
     ],
-    ids=["docstring", "colour", "stage"],
+    ids=["docstring", "colour", "baseline", "other protocol", "protocol", "stage"],
 )
 def test_edited_code_reruns_the_stages_that_use_it(
     copy: Checkout, file: str, old: str, new: str, rules: dict[str, int]
 ) -> None:
     copy.replace(file, old, new)
     assert copy.would_run() == rules
+
+
+def test_a_team_with_a_protocol_of_the_users_own(copy: Checkout) -> None:
+    relay = "async def relay(question, ask, *, agents: int = 2):\n    return (await ask(agent=0, round=1)).answer\n"
+    (copy.folder / "relay.py").write_text(relay)
+    path = copy.folder / "config" / "demo.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["models"]["far"] = {"server": {"url": "http://localhost:1/v1", "model": "x"}}
+    content["teams"] = {"mixed": [{"model": "smollm2-135m"}, {"model": "far", "temperature": 0.1}]}
+    content |= {"teachers": ["mixed"], "methods": ["rsft"]}
+    content["debates"] = {"protocol": "relay.py:relay", "options": {"agents": 3}}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    counts = copy.would_run()
+    assert (counts["hold_debates"], counts["evaluate_base"], counts["prepare_model"]) == (1, 2, 1)
+    result = copy.snakemake("--cores", "2")
+    assert result.returncode == 0, result.stderr
+    assert copy.would_run() == {}
+    (copy.folder / "relay.py").write_text(relay.replace("round=1", "round=2"))
+    after = {"hold_debates": 1, "extract_traces": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}
+    assert copy.would_run() == after | {"evaluate_base": 1, "summarise_debates": 1} | TABLES
+    content["debates"]["options"] = {"agent": 3}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    result = copy.snakemake("-n")
+    assert result.returncode != 0
+    assert "debates.options: agent: unknown key; did you mean `agents`?" in result.stdout + result.stderr
 
 
 def test_touched_files_rerun_nothing(copy: Checkout) -> None:
@@ -190,7 +236,10 @@ def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> 
             if name not in targets:
                 for directive in ("log:", "benchmark:", "mem_mb=", "runtime=", "threads:"):
                     assert directive in block, f"{name} has no {directive}"
-                assert "code=code_digest(" in block or name == "freeze_settings", name
+                assert (
+                    re.search(r"code=(lambda wildcards: )?(code_digest|debate_code|evaluation_code)\(", block)
+                    or name == "freeze_settings"
+                ), name
     assert set(WHOLE_DEMO) | {"import_debates", "evaluate_imported_debates"} <= seen
 
 

@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: evaluation rows. OUTPUTS: tables/summary.csv and figures/accuracy.svg."""
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,debates}.csv and figures/."""
 
 
 rule summarise:
@@ -28,6 +28,44 @@ rule summarise:
     shell:
         "python -m agentark.stages.summarise --evaluations {input.rows:q} --out {output.table:q}"
         " --text {output.text:q} > {log:q} 2>&1"
+
+
+rule summarise_debates:
+    """What the debates tell, and a page of some to read."""
+    input:
+        statistics=debate_statistics(),
+        evaluations=teacher_evaluations(),
+        debates=all_debates(),
+    output:
+        table=report(
+            "results/{run}/tables/debates.csv",
+            caption="../report/debates.rst",
+            category="Debates",
+            labels={"run": "{run}", "what": "table"},
+        ),
+        text="results/{run}/tables/debates.txt",
+        samples=report(
+            "results/{run}/figures/debates.html",
+            caption="../report/debate_samples.rst",
+            category="Debates",
+            labels={"run": "{run}", "what": "samples"},
+        ),
+    log:
+        "results/{run}/logs/summarise_debates.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_debates.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(4000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_debates"),
+    shell:
+        "python -m agentark.stages.summarise_debates --statistics {input.statistics:q}"
+        " --evaluations {input.evaluations:q} --debates {input.debates:q} --out {output.table:q}"
+        " --text {output.text:q} --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule plot_accuracy:

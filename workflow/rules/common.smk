@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from agentark import config as agentark_config
-from agentark import debate_logs
+from agentark import debate_logs, protocols
 from agentark.errors import UserError
 from agentark.provenance import code_digest
 
@@ -54,6 +54,8 @@ def settings_slice(name):
     section, _, key = name.partition("/")
     if section == "models":
         value = CONFIG.models[key]
+    elif section == "teams":
+        value = CONFIG.team(key)
     elif section == "questions":
         value = CONFIG.datasets[key]
     elif section == "sets":
@@ -97,11 +99,20 @@ LOG_FILES = log_files()
 def debate_shards(wildcards):
     n_shards = CONFIG.debates.shards if CONFIG.debates.source == "generate" else 1
     return in_run(
-        "debates/{teacher}/{dataset}/{shard}.jsonl",
+        "debates/{teacher}/{dataset}/{shard}.jsonl.zst",
         teacher=wildcards.teacher,
         dataset=wildcards.dataset,
         shard=range(n_shards),
     )
+
+
+def all_debates():
+    return [
+        shard
+        for teacher in CONFIG.teachers
+        for dataset in CONFIG.train_sets
+        for shard in debate_shards(SimpleNamespace(teacher=teacher, dataset=dataset))
+    ]
 
 
 def policy_manifest(wildcards):
@@ -125,13 +136,39 @@ def student_path(wildcards):
     return (wildcards.teacher, wildcards.train_set, wildcards.student, wildcards.seed)
 
 
+def members(teacher):
+    """The models of a teacher's team, each once."""
+    return list(dict.fromkeys(member.model for member in CONFIG.team(teacher).members))
+
+
+def manifests(names):
+    return in_run("models/{model}/manifest.json", model=names)
+
+
+def named(names):
+    """`NAME=MANIFEST` of each model, as the stages take them."""
+    return [f"{name}={path}" for name, path in zip(names, manifests(names))]
+
+
 def is_teacher(wildcards):
     return wildcards.model in CONFIG.teachers and CONFIG.debates.source == "generate"
 
 
-def debate_settings_of_teacher(wildcards):
+def teacher_settings(wildcards):
     """Only a teacher's evaluation holds debates, so only it depends on their settings."""
-    return in_run("settings/debates.json") if is_teacher(wildcards) else []
+    names = ("debates", f"teams/{wildcards.model}") if is_teacher(wildcards) else ()
+    return in_run("settings/{name}.json", name=names)
+
+
+def debate_code():
+    """Stages import a protocol by its name, so its file is named to the digest."""
+    return code_digest("debates", protocols.source(CONFIG.debates.protocol))
+
+
+def evaluation_code(teacher):
+    """Every model answers alone; a teacher also holds its protocol, and votes."""
+    names = [CONFIG.debates.protocol, "self_consistency"] if teacher else []
+    return code_digest("evaluate", *map(protocols.source, ["single", *names]))
 
 
 STUDENT_AXES = dict(
@@ -171,6 +208,28 @@ def evaluation_files():
     return files
 
 
+def debate_statistics():
+    """What is told of every set of debates: those to learn from, and the held-out ones."""
+    files = in_run(
+        "traces/{teacher}/{dataset}.debates.json",
+        teacher=CONFIG.teachers,
+        dataset=CONFIG.train_sets,
+    )
+    return files + [
+        path.replace(".jsonl", ".debates.json") for path in teacher_evaluations()
+    ]
+
+
+def teacher_evaluations():
+    """Evaluations in which a teacher's debates are scored."""
+    method = "base" if CONFIG.debates.source == "generate" else "debate"
+    return [
+        path
+        for path in evaluation_files()
+        if Path(path).parts[3] == method and Path(path).parts[4] in CONFIG.teachers
+    ]
+
+
 def set_kinds():
     """The sets that the run's methods need."""
     kinds = [method for method in CONFIG.methods if method != "pad"]
@@ -178,7 +237,9 @@ def set_kinds():
 
 
 def result_files():
-    return in_run("tables/summary.csv") + in_run("figures/accuracy.svg")
+    return in_run("tables/{name}.csv", name=("summary", "debates")) + in_run(
+        "figures/accuracy.svg"
+    )
 
 
 def memory_mb(megabytes):
@@ -192,9 +253,10 @@ def minutes(count):
 
 
 def show_summary():
-    table = Path("results", CONFIG.run, "tables", "summary.txt")
-    if table.is_file():
-        print(table.read_text(encoding="utf-8"), file=sys.stderr)
+    for name in ("debates", "summary"):
+        table = Path("results", CONFIG.run, "tables", f"{name}.txt")
+        if table.is_file():
+            print(table.read_text(encoding="utf-8"), file=sys.stderr)
 
 
 def tell_where_to_look(log):

@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: train questions and a teacher, or debate logs. OUTPUTS: debates/<teacher>/<dataset>/<shard>.jsonl."""
+"""REQUIRED INPUTS: train questions and a teacher, or debate logs. OUTPUTS: debates/<teacher>/<dataset>/<shard>.jsonl.zst."""
 
 if CONFIG.debates.source == "generate":
 
@@ -7,10 +7,13 @@ if CONFIG.debates.source == "generate":
         input:
             settings="results/{run}/settings/debates.json",
             engine="results/{run}/settings/engine.json",
-            model="results/{run}/models/{teacher}/manifest.json",
+            team="results/{run}/settings/teams/{teacher}.json",
+            models=lambda wildcards: manifests(members(wildcards.teacher)),
             questions="results/{run}/questions/{dataset}/train.jsonl",
         output:
-            debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl",
+            debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
+            table="results/{run}/debates/{teacher}/{dataset}/{shard}.parquet",
+            manifest="results/{run}/debates/{teacher}/{dataset}/{shard}.manifest.json",
         log:
             "results/{run}/logs/hold_debates/{teacher}/{dataset}/{shard}.log",
         benchmark:
@@ -23,11 +26,15 @@ if CONFIG.debates.source == "generate":
             mem_mb=memory_mb(16000),
             runtime=minutes(720),
         params:
-            code=code_digest("debates"),
+            code=debate_code(),
+            models=lambda wildcards: named(members(wildcards.teacher)),
+            # Not an output: it must outlive a killed job, and a changed protocol.
+            work="results/{run}/work/debates/{teacher}/{dataset}/{shard}",
         shell:
             "python -m agentark.stages.debates --config {input.settings:q} --engine {input.engine:q}"
-            " --model {input.model:q} --teacher {wildcards.teacher:q} --questions {input.questions:q}"
-            " --shard {wildcards.shard} --out {output.debates:q} --log {log:q}"
+            " --team {input.team:q} --models {params.models:q} --teacher {wildcards.teacher:q}"
+            " --questions {input.questions:q} --shard {wildcards.shard} --work {params.work:q}"
+            " --out {output.debates:q} --table {output.table:q} --manifest {output.manifest:q} --log {log:q}"
 
 else:
 
@@ -39,8 +46,8 @@ else:
             held_out=f"results/{{run}}/questions/{{dataset}}/{CONFIG.evaluation.split}.jsonl",
             logs=LOG_FILES,
         output:
-            debates="results/{run}/debates/{teacher}/{dataset}/0.jsonl",
-            held_out="results/{run}/debates/{teacher}/{dataset}/held_out.jsonl",
+            debates="results/{run}/debates/{teacher}/{dataset}/0.jsonl.zst",
+            held_out="results/{run}/debates/{teacher}/{dataset}/held_out.jsonl.zst",
         log:
             "results/{run}/logs/import_debates/{teacher}/{dataset}.log",
         benchmark:
@@ -62,11 +69,4 @@ else:
 rule debates:
     """All debates, held or imported."""
     input:
-        [
-            shard
-            for teacher in CONFIG.teachers
-            for dataset in CONFIG.train_sets
-            for shard in debate_shards(
-                SimpleNamespace(teacher=teacher, dataset=dataset)
-            )
-        ],
+        all_debates(),

@@ -6,11 +6,13 @@ rule evaluate_base:
     input:
         settings="results/{run}/settings/evaluation.json",
         engine="results/{run}/settings/engine.json",
-        debates=debate_settings_of_teacher,
-        model="results/{run}/models/{model}/manifest.json",
+        teacher=teacher_settings,
+        models=lambda wildcards: manifests(members(wildcards.model)),
         questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
     output:
         rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
+        debates="results/{run}/evaluations/base/{model}/{benchmark}.debates.jsonl.zst",
+        statistics="results/{run}/evaluations/base/{model}/{benchmark}.debates.json",
     log:
         "results/{run}/logs/evaluate_base/{model}/{benchmark}.log",
     benchmark:
@@ -23,14 +25,16 @@ rule evaluate_base:
         mem_mb=memory_mb(16000),
         runtime=minutes(720),
     params:
-        code=code_digest("evaluate"),
-        baselines=lambda wildcards, input: (
-            f"--debates {input.debates}" if input.debates else ""
+        code=lambda wildcards: evaluation_code(is_teacher(wildcards)),
+        models=lambda wildcards: named(members(wildcards.model)),
+        teacher=lambda wildcards, input: (
+            "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
         ),
     shell:
         "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --model {input.model:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
-        " --seed 0 {params.baselines} --out {output.rows:q} --log {log:q}"
+        " --models {params.models:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
+        " --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
+        " --statistics {output.statistics:q} --log {log:q}"
 
 
 rule evaluate_student:
@@ -54,10 +58,10 @@ rule evaluate_student:
         mem_mb=memory_mb(16000),
         runtime=minutes(720),
     params:
-        code=code_digest("evaluate"),
+        code=evaluation_code(teacher=False),
     shell:
         "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --model {input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
+        " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
         " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
         " --seed {wildcards.seed} --out {output.rows:q} --log {log:q}"
 
@@ -66,9 +70,10 @@ rule evaluate_imported_debates:
     """Score the logged debates of {wildcards.teacher} on the held-out questions of {wildcards.benchmark}."""
     input:
         settings="results/{run}/settings/evaluation.json",
-        debates="results/{run}/debates/{teacher}/{benchmark}/held_out.jsonl",
+        debates="results/{run}/debates/{teacher}/{benchmark}/held_out.jsonl.zst",
     output:
         rows="results/{run}/evaluations/debate/{teacher}/{benchmark}.jsonl",
+        statistics="results/{run}/evaluations/debate/{teacher}/{benchmark}.debates.json",
     log:
         "results/{run}/logs/evaluate_imported_debates/{teacher}/{benchmark}.log",
     benchmark:
@@ -83,7 +88,7 @@ rule evaluate_imported_debates:
         code=code_digest("evaluate_debates"),
     shell:
         "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
-        " --teacher {wildcards.teacher:q} --out {output.rows:q} --log {log:q}"
+        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q} --log {log:q}"
 
 
 rule evaluations:

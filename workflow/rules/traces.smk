@@ -1,4 +1,5 @@
-"""REQUIRED INPUTS: debates. OUTPUTS: traces/<teacher>/<dataset>.jsonl, every turn graded, and its counts."""
+"""REQUIRED INPUTS: debates. OUTPUTS: traces/<teacher>/<dataset>.jsonl, every turn graded, its counts, and what
+the debates tell."""
 
 
 rule extract_traces:
@@ -9,6 +10,7 @@ rule extract_traces:
     output:
         traces="results/{run}/traces/{teacher}/{dataset}.jsonl",
         counts="results/{run}/traces/{teacher}/{dataset}.counts.json",
+        statistics="results/{run}/traces/{teacher}/{dataset}.debates.json",
     log:
         "results/{run}/logs/extract_traces/{teacher}/{dataset}.log",
     benchmark:
@@ -23,7 +25,8 @@ rule extract_traces:
         code=code_digest("traces"),
     shell:
         "python -m agentark.stages.traces --config {input.settings:q} --debates {input.debates:q}"
-        " --out {output.traces:q} --counts {output.counts:q} --log {log:q}"
+        " --out {output.traces:q} --counts {output.counts:q} --statistics {output.statistics:q}"
+        " --log {log:q}"
 
 
 rule traces:

@@ -1,56 +1,34 @@
 """Text generation: one interface, several engines.
 
-`with open_engine(folder, settings) as engine:` loads a model once; then any number of coroutines await
-`engine.chat(...)` at the same time, and the engine makes batches of what is outstanding.
+`with open_models({"teacher": manifest}, settings) as models:` makes models ready; then any number of coroutines await
+`models.chat("teacher")(messages, sampling)` at the same time, and each engine makes batches of what is outstanding.
 """
 
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from agentark import config
+from agentark import config, provenance
+from agentark.chat import Chat, Reply, Sampling
 from agentark.progress import Progress, say
 from agentark.prompts import Message
-from agentark.records import TurnStatus
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How one reply is drawn. There is no seed here: `config.Engine.seed` seeds the engine."""
-
-    temperature: float
-    """0 = greedy."""
-    max_tokens: int
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One reply and what it took."""
-
-    text: str
-    status: TurnStatus = "ok"
-    """`truncated`: stopped by `max_tokens` or by the context length; `failed`: nothing was generated."""
-    error: str | None = None
-    """Why it failed."""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    """The part of the prompt that came from the prefix cache."""
-    completion_tokens: int = 0
-    latency_s: float = 0.0
-    """From the question to the whole reply, waiting for a place in the batch included."""
-
-
-Chat = Callable[[list[Message], Sampling], Awaitable[Reply]]
+if TYPE_CHECKING:
+    from agentark.engines.hosting import Host
 
 
 class Engine(Protocol):
     """What every engine can do."""
 
     name: str
+    seeds_requests: bool
+    """Whether `Sampling.seed` decides a reply, whatever shares its batch, up to rounding."""
+    capacity: int | None
+    """Tokens that its attention cache holds; None = not known."""
+    facts: dict[str, Any]
+    """What a manifest tells of it: versions apart, all that can change a reply."""
 
     async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
         """Reply to a dialogue.
@@ -63,8 +41,23 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-@contextmanager
-def open_engine(folder: Path, settings: config.Engine) -> Iterator[Engine]:
+def open_models(manifests: Mapping[str, Path], settings: config.Engine) -> "Host":
+    """Models by their names, ready to be asked; use the result as a context manager."""
+    from agentark.engines.hosting import Host
+    from agentark.engines.server import Server
+
+    local: dict[str, Callable[[], Engine]] = {}
+    servers: dict[str, Callable[[], Engine]] = {}
+    for name, manifest in manifests.items():
+        # Only a model of the config can be a server; what was trained has the settings of its training here.
+        if server := provenance.read_manifest(manifest)["settings"].get("server"):
+            servers[name] = partial(Server, config.Server.model_validate(server))
+        else:
+            local[name] = partial(open_engine, provenance.model_folder(manifest), settings)
+    return Host(local, servers)
+
+
+def open_engine(folder: Path, settings: config.Engine) -> Engine:
     """The engine that `settings.kind` asks for, with the model of `folder` loaded."""
     kind, reason = settings.kind, "as configured"
     if kind == "auto":
@@ -77,15 +70,20 @@ def open_engine(folder: Path, settings: config.Engine) -> Iterator[Engine]:
         from agentark.engines.vllm import Vllm as Chosen
     else:
         from agentark.engines.transformers import Transformers as Chosen
-    with closing(Chosen(Path(folder), settings)) as engine:
-        yield engine
+    return Chosen(Path(folder), settings)
 
 
 def watched(chat: Chat, progress: Progress) -> Chat:
-    """The same chat; each reply's tokens show in the progress at once, long before its question is done."""
+    """The same chat; its requests and their tokens show in the progress at once, long before a question is done."""
 
     async def watching(messages: list[Message], sampling: Sampling) -> Reply:
-        reply = await chat(messages, sampling)
+        progress.asked += 1
+        try:
+            reply = await chat(messages, sampling)
+        finally:
+            progress.replied += 1
+        progress.tokens_in += reply.prompt_tokens
+        progress.tokens_cached += reply.cached_tokens
         progress.update(done=0, tokens=reply.completion_tokens)
         return reply
 

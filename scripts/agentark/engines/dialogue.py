@@ -1,10 +1,15 @@
 """From a dialogue to the tokens that a model reads: the same in every engine, and in training."""
 
+import hashlib
+import re
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from agentark.prompts import Message
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
@@ -13,7 +18,28 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     Thinking is switched off where the template has the switch (Qwen3): its hidden text would fill `max_tokens`, and
     the reasoning that we distil is the visible one. Other templates never read the variable.
     """
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    clean = [{**message, "content": _defused(tokenizer, message["content"])} for message in messages]
+    return tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+
+
+def _defused(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """A message that cannot pose as several: no control characters, and no special tokens, only their letters.
+
+    Replies of models are quoted in prompts, and one that writes `<|im_end|>` must not end the message it stands in.
+    """
+    text = _CONTROL.sub(" ", text)
+    for token in tokenizer.all_special_tokens:
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
+def facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What a manifest tells about prompts."""
+    template = str(tokenizer.chat_template)
+    return {
+        "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+        "thinking": "off" if "enable_thinking" in template else "no switch in the template",
+    }
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[int]:

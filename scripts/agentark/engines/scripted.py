@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from agentark.engines import Reply, Sampling
+from agentark.chat import Reply, Sampling
 from agentark.prompts import Message
 
 
@@ -11,9 +12,12 @@ class Scripted:
     """Asks `script(messages, sampling)` for each reply; a text counts as a finished reply, a token a word."""
 
     name = "scripted"
+    seeds_requests = True
+    capacity = None
 
     def __init__(self, script: Callable[[list[Message], Sampling], str | Reply]) -> None:
         self._script = script
+        self.facts: dict[str, Any] = {"engine": self.name}
 
     async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
         # Gives way as a real engine does, so that coroutines interleave in tests as they do in earnest.

@@ -13,8 +13,9 @@ import torch
 from transformers import GenerationConfig
 
 from agentark import config, models
-from agentark.engines import Reply, Sampling
+from agentark.chat import Reply, Sampling
 from agentark.engines.dialogue import context_length, prompt_ids, too_long
+from agentark.engines.dialogue import facts as dialogue_facts
 from agentark.prompts import Message
 
 BATCH_ROWS = 128
@@ -36,6 +37,8 @@ class Transformers:
     """The model of a folder, loaded in transformers, on the GPU where there is one."""
 
     name = "transformers"
+    seeds_requests = False  # `generate` draws a whole batch from one generator
+    capacity = None
 
     def __init__(self, folder: Path, settings: config.Engine) -> None:
         self._tokenizer = models.open_tokenizer(folder)
@@ -47,12 +50,19 @@ class Transformers:
         self._waiting: list[_Request] = []
         self._worker: asyncio.Task[None] | None = None
         torch.manual_seed(settings.seed)
+        self.facts = {
+            "engine": self.name,
+            "dtype": str(self._model.dtype),
+            "max_model_len": self._context,
+            "seed": settings.seed,
+            **dialogue_facts(self._tokenizer),
+        }
 
     async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
         started = time.monotonic()
         ids = prompt_ids(self._tokenizer, messages)
         if error := too_long(len(ids), self._context):
-            return Reply("", status="failed", error=error, prompt_tokens=len(ids))
+            return Reply("", status="failed", error=error, overflow=True, prompt_tokens=len(ids))
         request = _Request(ids, sampling, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         if self._worker is None or self._worker.done():
@@ -61,6 +71,7 @@ class Transformers:
         return Reply(
             self._tokenizer.decode(completion, skip_special_tokens=True),
             status="ok" if ended else "truncated",
+            overflow=not ended and len(completion) < sampling.max_tokens,
             prompt_tokens=len(ids),
             completion_tokens=len(completion),
             latency_s=time.monotonic() - started,

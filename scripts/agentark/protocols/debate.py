@@ -4,79 +4,110 @@ In round 1 each agent solves the question alone. In every later round all agents
 round before, look for errors and may revise. The debate ends after K rounds or as soon as they agree.
 
 Where this differs from the paper and its reference code:
-- A round is one user message that carries the question and all replies of the last round, the agent's own among
-  them, instead of a dialogue that grows by every round. Nothing is lost that the agents act on, prompts keep
-  their length, and the dialogue of an agent is still in its turns.
-- The replies stand first, in the same order for all agents, and what is said to one agent alone stands last: the
-  n prompts share their prefix, which the engine computes once. Own reply first took twice the time.
+- An agent reads the last round only, its own reply among the others', instead of a dialogue that grows by every
+  round (`prompt_layout: reference` has that dialogue).
 - Hidden reasoning is not shown to the others; the reference shows whatever the model printed.
-- "Consensus" is not defined in the paper: here it is equality of the normalised answers (`debates.stop`).
+- "Consensus" is not defined in the paper: here it is equality of the normalised answers (`stop`).
+- All agents read all others in the paper; `topology` and `share` are from Li et al. 2024, arXiv 2406.11776 (sparse
+  communication), and Du et al. 2023, arXiv 2305.14325 (summaries of the others' replies).
 """
 
 import asyncio
-from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
 
-from agentark import config
-from agentark.engines import Chat
-from agentark.grading import answer_key, majority
-from agentark.prompts import question_text, solve
-from agentark.protocols import ask, visible
-from agentark.records import AGGREGATOR, Debate, Question, Turn
+from pydantic import Field
+
+from agentark.grading import majority
+from agentark.prompts import instructions
+from agentark.protocols import most_agreeing
+from agentark.protocols.conversation import SUMMARISER, Ask, stated_answer, visible
+from agentark.records import AGGREGATOR, SETTLER, Question, Turn
 
 REVISE = (
     "You are Agent {name}. Look for errors and missed details in the solutions of the other agents and in your own, "
     "and correct your answer if it is wrong. Write your own complete solution."
 )
 SUMMARISE = "These agents debated the question. Weigh their solutions and write the final one."
+DIGEST = "Summarise these solutions in a few sentences: which answers there are, and the argument for each."
+
+Topology = Literal["full", "ring", "star", "sparse"]
 
 
-async def debate(question: Question, chat: Chat, settings: config.Debates, teacher: str) -> Debate:
-    """`settings.agents` agents, at most `settings.rounds` rounds, and the aggregator's turn.
-
-    The answer is the aggregator's, or the majority of the last round where the aggregator gave none. A failed
-    turn is left out of what the others read; when all turns of a round failed, the debate is over.
-    """
-    prompts = [solve(question.question, question.choices, question.gold_type)] * settings.agents
-    turns: list[Turn] = []
-    consensus_round = None
-    for number in range(1, settings.rounds + 1):
-        current = await asyncio.gather(
-            *(ask(chat, question, prompt, settings, agent=agent, round=number) for agent, prompt in enumerate(prompts))
+async def debate(
+    question: Question,
+    ask: Ask,
+    *,
+    agents: Annotated[int, Field(ge=1, description="agents a question (paper: 5)")] = 5,
+    rounds: Annotated[int, Field(ge=1, description="rounds at most (paper: 3)")] = 3,
+    stop: Annotated[
+        Literal["none", "majority", "unanimous"],
+        Field(description="agreement on the normalised answer that ends a debate early"),
+    ] = "unanimous",
+    topology: Annotated[
+        Topology,
+        Field(description="whom an agent reads: all, its two neighbours, the hub, or the next `degree` agents"),
+    ] = "full",
+    degree: Annotated[int, Field(ge=1, description="others that an agent reads in a sparse topology")] = 2,
+    share: Annotated[
+        Literal["full", "answers", "summary"],
+        Field(description="what others see: whole replies, answers only, or one summary of a round by one more call"),
+    ] = "full",
+    aggregator: Annotated[
+        Literal["llm", "vote"], Field(description="who settles on the answer: one more call, or the last round's vote")
+    ] = "llm",
+) -> str | None:
+    """The answer is the aggregator's, or the majority of the last round where the aggregator gave none."""
+    closing = instructions(question.gold_type)
+    current = await asyncio.gather(*(ask(agent=agent, round=1) for agent in range(agents)))
+    number = 1
+    while number < rounds and not _settled(current, question, stop):
+        number += 1
+        digest = (
+            [await ask(DIGEST, agent=0, round=number, role=SUMMARISER, reads=current)] if share == "summary" else []
         )
-        turns += current
-        if consensus_round is None and agreed(current, question, "unanimous"):
-            consensus_round = number
-        if agreed(current, question, settings.stop) or not any(turn.status != "failed" for turn in current):
-            break
-        prompts = [after_reading(current, question, REVISE.format(name=agent + 1)) for agent in range(settings.agents)]
-
-    answer = majority([turn.answer for turn in current], question.gold_type)
-    if any(turn.status != "failed" for turn in current):
-        prompt = after_reading(current, question, SUMMARISE)
-        summary = await ask(chat, question, prompt, settings, agent=AGGREGATOR, round=number)
-        turns.append(summary)
-        answer = answer if summary.answer is None else summary.answer
-    return Debate(
-        question=question,
-        teacher=teacher,
-        protocol="debate",
-        turns=turns,
-        consensus_round=consensus_round,
-        answer=answer,
-    )
+        current = await asyncio.gather(
+            *(
+                ask(
+                    f"{REVISE.format(name=agent + 1)} {closing}",
+                    agent=agent,
+                    round=number,
+                    reads=[*digest, own] if digest else _in_view(agent, current, topology, degree),
+                    show=partial(_others_answer, agent, question) if share == "answers" else None,
+                )
+                for agent, own in enumerate(current)
+            )
+        )
+    vote = majority([turn.answer for turn in current], question.gold_type)
+    if aggregator == "vote":
+        return vote
+    summary = await ask(f"{SUMMARISE} {closing}", agent=AGGREGATOR, round=number, role=SETTLER, reads=current)
+    return summary.answer or vote
 
 
-def agreed(turns: list[Turn], question: Question, rule: str) -> bool:
-    """Whether the agents of a round agree: all of them, or more than half. No answer agrees with no other."""
-    keys = Counter(answer_key(turn.answer, question.gold_type) for turn in turns if turn.answer is not None)
-    most = max(keys.values(), default=0)
-    return {"none": False, "majority": most > len(turns) / 2, "unanimous": most == len(turns)}[rule]
+def _settled(turns: Sequence[Turn], question: Question, stop: str) -> bool:
+    most = most_agreeing(turns, question.gold_type)
+    return {"none": False, "majority": most > len(turns) / 2, "unanimous": most == len(turns)}[stop]
 
 
-def after_reading(turns: list[Turn], question: Question, task: str) -> str:
-    """The message that shows a round's replies and then sets a task."""
-    text = question_text(question.question, question.choices)
-    # The closing words of the first round again: how to reason and how to state the answer.
-    closing = solve(question.question, question.choices, question.gold_type).removeprefix(text).strip()
-    replies = [f"Agent {turn.agent + 1}:\n{visible(turn.reply)}" for turn in turns if turn.status != "failed"]
-    return "\n\n".join([text, *replies, f"{task} {closing}"])
+def peers(agent: int, n_agents: int, topology: Topology, degree: int = 2) -> set[int]:
+    """The others whom an agent reads."""
+    others = set(range(n_agents)) - {agent}
+    if topology == "ring":
+        return others & {(agent - 1) % n_agents, (agent + 1) % n_agents}
+    if topology == "star":
+        return others if agent == 0 else {0}
+    if topology == "sparse":
+        return others & {(agent + step) % n_agents for step in range(1, degree + 1)}
+    return others
+
+
+def _in_view(agent: int, turns: Sequence[Turn], topology: Topology, degree: int) -> list[Turn]:
+    in_view = peers(agent, len(turns), topology, degree) | {agent}
+    return [turn for turn in turns if turn.agent in in_view]
+
+
+def _others_answer(reader: int, question: Question, turn: Turn) -> str:
+    """An agent remembers its own solution, and hears only answers from the others."""
+    return visible(turn) if turn.agent == reader else stated_answer(turn, question.gold_type)

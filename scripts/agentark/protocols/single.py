@@ -1,14 +1,12 @@
-"""One agent answers once: the baseline of every table."""
+"""One agent answers once (chain of thought): the baseline of every table.
 
-from agentark import config
-from agentark.engines import Chat
-from agentark.prompts import solve
-from agentark.protocols import ask
-from agentark.records import Debate, Question
+Source: Wei et al. 2022, arXiv 2201.11903; zero-shot, as the students are asked.
+"""
+
+from agentark.protocols.conversation import Ask
+from agentark.records import Question
 
 
-async def single(question: Question, chat: Chat, settings: config.Debates, teacher: str) -> Debate:
-    """One call; `settings.agents` and `settings.rounds` play no part."""
-    prompt = solve(question.question, question.choices, question.gold_type)
-    turn = await ask(chat, question, prompt, settings, agent=0, round=1)
-    return Debate(question=question, teacher=teacher, protocol="single", turns=[turn], answer=turn.answer)
+async def single(question: Question, ask: Ask) -> str | None:
+    """One call."""
+    return (await ask(agent=0, round=1)).answer

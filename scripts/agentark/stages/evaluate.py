@@ -1,42 +1,43 @@
 """Score one model on one benchmark: one greedy answer a question, graded; one row each.
 
-With `--debates`, the model is a teacher: it also debates and samples votes on a share of the questions, so that the
-table can show what a student's one call is worth beside them. Self-consistency draws as many samples as the debate
-may make calls.
+With `--team`, it is a teacher: its agents also hold their protocol and sample votes on a share of the questions, so
+that the table can show what a student's one call is worth beside them. Self-consistency draws as many samples as the
+protocol made calls on that question.
 """
 
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
-from agentark import config, provenance, scheduler, stage
-from agentark.engines import Engine, open_engine, watched
+from agentark import config, scheduler, stage, teams
+from agentark.chat import Chat
+from agentark.debate_statistics import Tally
+from agentark.engines import open_models, watched
+from agentark.engines.hosting import Host
 from agentark.errors import UserError
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.progress import Progress, say
-from agentark.protocols.debate import debate
-from agentark.protocols.self_consistency import self_consistency
-from agentark.protocols.single import single
-from agentark.records import Debate, EvaluationRow, Question, read_rows, write_rows
-
-Protocol = Callable[..., Awaitable[Debate]]
+from agentark.records import Debate, EvaluationRow, Question, read_rows, write_json, write_rows
+from agentark.traces import verdicts_of
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--engine", type=Path, required=True, help="frozen engine settings, JSON")
-    parser.add_argument("--debates", type=Path, help="frozen debate settings: score the debate and votes as well")
-    parser.add_argument("--model", type=Path, required=True, help="manifest of the model")
-    parser.add_argument("--name", required=True, help="model in the config that this is, or was trained from")
+    parser.add_argument("--models", nargs="+", required=True, help="NAME=MANIFEST of the model, or of a team's models")
+    parser.add_argument("--team", type=Path, help="frozen team of a teacher: score its protocol and votes as well")
+    parser.add_argument("--debates", type=Path, help="frozen debate settings, with --team")
+    parser.add_argument("--name", required=True, help="model or team in the config that this is, or was trained from")
     parser.add_argument("--method", required=True, choices=("base", "rsft", "da", "pad"))
     parser.add_argument("--teacher", help="whose debates it was trained on")
     parser.add_argument("--train-set", help="dataset it was trained on")
     parser.add_argument("--seed", type=int, required=True, help="training seed")
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--held", type=Path, help="the debates that a team held here")
+    parser.add_argument("--statistics", type=Path, help="what those debates tell, JSON")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -46,55 +47,98 @@ def work(args: argparse.Namespace) -> None:
     questions = list(read_rows(args.questions, Question))
     if not questions:
         raise UserError(f"{args.questions}: no questions to score on; give the dataset a larger part")
+    manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
+    with open_models(manifests, engine_settings) as models:
+        rows, debates = asyncio.run(scored(args, settings, engine_settings, models, questions))
+    write_rows(args.out, rows)
+    if args.held:
+        tally = Tally()
+        for row in debates:
+            tally.add(row, verdicts_of(row))
+        write_rows(args.held, debates)
+        write_json(args.statistics, tally.row())
+    n_correct = sum(row.correct for row in rows if row.protocol == "single")
+    say(f"evaluation   {args.method} {args.name}: {n_correct}/{len(questions)} right")
 
+
+async def scored(
+    args: argparse.Namespace,
+    settings: config.Evaluation,
+    engine_settings: config.Engine,
+    models: Host,
+    questions: list[Question],
+) -> tuple[list[EvaluationRow], list[Debate]]:
+    """All rows, and the debates that a team held."""
     rows: list[EvaluationRow] = []
+
+    async def held(
+        what: str,
+        some: list[Question],
+        by: config.Debates,
+        team: config.Team,
+        protocol: Callable[[Question], tuple[str, dict[str, int]]] | None = None,
+    ) -> tuple[list[Debate], float]:
+        """One protocol over some questions, and its wall seconds; a question that failed has no answer and is wrong."""
+        done: dict[str, Debate] = {}
+        progress = Progress("evaluation", len(some), f"questions ({what})")
+
+        def keep(row: Debate) -> None:
+            done[row.question.question_id] = row
+            progress.update()
+
+        def give_up(question: Question, reason: str) -> None:
+            name = what.rpartition(":")[2]
+            done[question.question_id] = Debate(question=question, teacher=args.name, protocol=name, turns=[])
+            progress.fail()
+            say(f"evaluation   no answer to {question.question_id}: {reason}")
+
+        def chat(model: str) -> Chat:
+            return watched(models.chat(model), progress)
+
+        hold = teams.at_work(args.name, team, by, chat, engine_settings.seed)
+        places = scheduler.places(engine_settings.in_flight, models.capacity, engine_settings.max_model_len)
+        started = time.monotonic()
+        await scheduler.run(
+            some, lambda question: hold(question, *(protocol(question) if protocol else ())), keep, places, give_up
+        )
+        return [done[question.question_id] for question in some], time.monotonic() - started
 
     def score(debates: list[Debate], seconds: float) -> None:
         who = {"model": args.name, "method": args.method, "teacher": args.teacher, "train_set": args.train_set}
         rows.extend(evaluation_row(row, **who, seconds=seconds / len(debates), seed=args.seed) for row in debates)
 
-    with open_engine(provenance.model_folder(args.model), engine_settings) as engine:
-        once = config.Debates(agents=1, rounds=1, temperature=settings.temperature, max_tokens=settings.max_tokens)
-        score(*hold("single", single, questions, once, engine, engine_settings, args.name))
-        if args.debates and (some := share(questions, settings.baseline_share)):
-            team = stage.settings(args.debates, config.Debates)
-            votes = team.model_copy(update={"agents": team.agents * team.rounds + 1})
-            score(*hold("votes", self_consistency, some, votes, engine, engine_settings, args.name))
-            debates, seconds = hold("debate", debate, some, team, engine, engine_settings, args.name)
-            score(debates, seconds)
-            # The first round's part of the debate's time is not known; its calls and tokens are.
-            score([first_round_vote(row) for row in debates], 0.0)
-    write_rows(args.out, rows)
-    n_correct = sum(row.correct for row in rows if row.protocol == "single")
-    say(f"evaluation   {args.method} {args.name}: {n_correct}/{len(questions)} right")
+    if args.name in models:
+        once = config.Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
+        alone = config.Team(members=[config.Member(model=args.name)])
+        score(*await held("single", questions, once, alone))
+    some = share(questions, settings.baseline_share)
+    if not args.team or not some:
+        return rows, []
+    by, team = stage.settings(args.debates, config.Debates), stage.settings(args.team, config.Team)
+    if by.protocol == "single":
+        return rows, []  # there was no talk to compare with
+    debates, seconds = await held(by.protocol, some, by, team)
+    score(debates, seconds)
+    if by.protocol == "self_consistency":
+        return rows, debates
+    # The first round's part of the debate's time is not known; its calls and tokens are.
+    score([first_round_vote(row) for row in debates], 0.0)
+    calls = {row.question.question_id: max(1, row.calls) for row in debates}
+    score(
+        *await held(
+            "self_consistency",
+            some,
+            by,
+            team,
+            lambda question: ("self_consistency", {"samples": calls[question.question_id]}),
+        )
+    )
+    return rows, debates
 
 
 def share(questions: list[Question], part: float) -> list[Question]:
     """The same questions whatever their order in the file: those with the smallest ids."""
     return sorted(questions, key=lambda question: question.question_id)[: round(len(questions) * part)]
-
-
-def hold(
-    name: str,
-    protocol: Protocol,
-    questions: list[Question],
-    settings: config.Debates,
-    engine: Engine,
-    engine_settings: config.Engine,
-    teacher: str,
-) -> tuple[list[Debate], float]:
-    """One protocol over all questions: its debates in the questions' order, and the wall seconds."""
-    done: dict[str, Debate] = {}
-    progress = Progress("evaluation", len(questions), f"questions ({name})")
-
-    def keep(row: Debate) -> None:
-        done[row.question.question_id] = row
-        progress.update()
-
-    started = time.monotonic()
-    held = partial(protocol, chat=watched(engine.chat, progress), settings=settings, teacher=teacher)
-    asyncio.run(scheduler.run(questions, held, keep, engine_settings.in_flight))
-    return [done[question.question_id] for question in questions], time.monotonic() - started
 
 
 if __name__ == "__main__":

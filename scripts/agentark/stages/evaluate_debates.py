@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 
 from agentark import stage
+from agentark.debate_statistics import Tally
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.progress import say
-from agentark.records import Debate, read_rows, write_rows
+from agentark.records import Debate, EvaluationRow, read_rows, write_json, write_rows
+from agentark.traces import verdicts_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,16 +16,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--debates", type=Path, required=True, help="imported debates of the held-out questions")
     parser.add_argument("--teacher", required=True, help="name for the models that debated")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--statistics", type=Path, required=True, help="what the debates tell, JSON")
     return stage.run(work, parser.parse_args(argv))
 
 
 def work(args: argparse.Namespace) -> None:
-    rows = [
-        evaluation_row(protocol, model=args.teacher, method="base", seconds=0.0, seed=0)
-        for debate in read_rows(args.debates, Debate)
-        for protocol in (debate, first_round_vote(debate))
-    ]
+    rows: list[EvaluationRow] = []
+    tally = Tally()
+    for debate in read_rows(args.debates, Debate):
+        tally.add(debate, verdicts_of(debate))
+        rows += [
+            evaluation_row(protocol, model=args.teacher, method="base", seconds=0.0, seed=0)
+            for protocol in (debate, first_round_vote(debate))
+        ]
     write_rows(args.out, rows)
+    write_json(args.statistics, tally.row())
     say(f"evaluation   {args.teacher}: {len(rows) // 2} imported debates scored")
 
 

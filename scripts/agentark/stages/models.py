@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Model)
-    say(f"model        {settings.source}")
+    say(f"model        {settings.source or settings.server.url}")
+    if settings.server:
+        manifest(args.manifest, settings, folder=None)
+        return
     partial, final = args.manifest.parent / ".model.partial", args.manifest.parent / "model"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -31,8 +34,12 @@ def work(args: argparse.Namespace) -> None:
         partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    manifest(args.manifest, settings, folder=final)
+
+
+def manifest(path: Path, settings: config.Model, folder: Path | None) -> None:
     provenance.write_manifest(
-        args.manifest, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=final
+        path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=folder
     )
 
 

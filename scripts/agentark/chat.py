@@ -1,0 +1,41 @@
+"""What is asked of a model and what it replies: the one interface between protocols and engines."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agentark.prompts import Message
+from agentark.records import TurnStatus
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one reply is drawn."""
+
+    temperature: float
+    """0 = greedy."""
+    max_tokens: int
+    top_p: float = 1.0
+    seed: int | None = None
+    """Of this request, for engines that can (`Engine.seeds_requests`); the others draw by `config.Engine.seed`."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One reply and what it took."""
+
+    text: str
+    status: TurnStatus = "ok"
+    """`truncated`: stopped by `max_tokens` or by the context length; `failed`: nothing was generated."""
+    error: str | None = None
+    """Why it failed."""
+    overflow: bool = False
+    """Prompt and reply did not fit into the context: nothing was generated, or it ended there."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of the prompt that came from the prefix cache."""
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+    """From the question to the whole reply, waiting for a place in the batch included."""
+
+
+Chat = Callable[[list[Message], Sampling], Awaitable[Reply]]

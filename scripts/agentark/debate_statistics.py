@@ -1,0 +1,128 @@
+"""What a debate tells: who was right when, who moved whom, what it cost.
+
+Debating can hurt (stack.md names published cases), so the table puts the first round's vote beside the debate's own
+answer.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from agentark.evaluation.scoring import first_round_vote
+from agentark.grading import Grade, answer_key, equivalent
+from agentark.records import SOLVER, Debate, Turn
+from agentark.traces import kind_of
+
+
+class Tally:
+    """Sums over debates; `row()` makes them shares and means."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, str] = {}
+        self._n: Counter[str] = Counter()
+        self._right: Counter[int] = Counter()
+        self._spoke: Counter[int] = Counter()
+        self._seconds = 0.0
+
+    def add(self, debate: Debate, verdicts: Sequence[Grade | None]) -> None:
+        """
+        Args:
+            verdicts: the grader's on each turn (`traces.verdicts_of`); None where there is no solution.
+        """
+        question, n = debate.question, self._n
+        self._of = {
+            "teacher": debate.teacher,
+            "dataset": question.dataset,
+            "part": question.split,
+            "protocol": debate.protocol,
+        }
+        n["questions"] += 1
+        n["consensus"] += debate.consensus_round is not None
+        right, vote_right = _right(debate), _right(first_round_vote(debate))
+        n["right"] += right
+        n["vote_right"] += vote_right
+        n["better_than_vote"] += right and not vote_right
+        n["worse_than_vote"] += vote_right and not right
+        n["answers_at_first"] += _distinct(debate, 1)
+        n["answers_at_last"] += _distinct(debate, debate.n_rounds)
+        for turn in debate.turns:
+            n["turns"] += 1
+            n["truncated"] += turn.status == "truncated"
+            n["left_out"] += turn.n_left_out
+            n["prompt_tokens"] += turn.prompt_tokens
+            n["cached_tokens"] += turn.cached_tokens
+            n["completion_tokens"] += turn.completion_tokens
+            self._seconds += turn.latency_s
+        solutions: dict[int, list[tuple[Turn, bool]]] = {}
+        for turn, verdict in zip(debate.turns, verdicts, strict=True):
+            if turn.role == SOLVER:
+                correct = bool(verdict and verdict.correct)
+                self._spoke[turn.round] += 1
+                self._right[turn.round] += correct
+                solutions.setdefault(turn.agent, []).append((turn, correct))
+        for said in solutions.values():
+            (_, at_first), (_, at_last) = said[0], said[-1]
+            n["agents"] += 1
+            n[kind_of(at_last, at_first)] += 1
+            for (before, was_right), (after, is_right) in pairwise(said):
+                self._count_move(debate, before, after, was_right, is_right)
+
+    def _count_move(self, debate: Debate, before: Turn, after: Turn, was_right: bool, is_right: bool) -> None:
+        """An agent that changed its answer: towards one that it had read, or on its own."""
+        key = _key(after, debate)
+        if key is None or key == _key(before, debate):
+            return
+        peers = (debate.turns[place] for place in after.reads if debate.turns[place].agent != after.agent)
+        led = any(_key(peer, debate) == key for peer in peers)
+        effect = "corrected" if is_right and not was_right else "misled" if was_right else "other"
+        self._n[f"{'led' if led else 'alone'}_{effect}"] += 1
+
+    def row(self) -> dict[str, str | float | int | None]:
+        """Shares, means and counts, in the order of the table's columns. Accuracies are shares of all questions."""
+        n = self._n
+
+        def per(what: str, of: str) -> float | None:
+            return round(n[what] / n[of], 6) if n[of] else None
+
+        return {
+            **self._of,
+            "questions": n["questions"],
+            "accuracy": per("right", "questions"),
+            "first_round_vote_accuracy": per("vote_right", "questions"),
+            "better_than_vote": n["better_than_vote"],
+            "worse_than_vote": n["worse_than_vote"],
+            "consensus_rate": per("consensus", "questions"),
+            "calls_per_question": per("turns", "questions"),
+            "agents": n["agents"],
+            **{kind: n[kind] for kind in ("stable", "corrective", "degraded", "wrong")},
+            **{
+                f"{who}_{effect}": n[f"{who}_{effect}"]
+                for effect in ("corrected", "misled", "other")
+                for who in ("led", "alone")
+            },
+            "distinct_answers_first": per("answers_at_first", "questions"),
+            "distinct_answers_last": per("answers_at_last", "questions"),
+            "truncated_share": per("truncated", "turns"),
+            "replies_left_out": n["left_out"],
+            "prompt_tokens_per_turn": per("prompt_tokens", "turns"),
+            "output_tokens_per_turn": per("completion_tokens", "turns"),
+            "cached_prompt_share": per("cached_tokens", "prompt_tokens"),
+            "seconds_per_turn": round(self._seconds / n["turns"], 3) if n["turns"] else None,
+            **{
+                f"accuracy_round_{number}": round(self._right[number] / self._spoke[number], 6)
+                for number in sorted(self._spoke)
+            },
+        }
+
+
+def _right(debate: Debate) -> bool:
+    question = debate.question
+    return debate.answer is not None and equivalent(question.gold, debate.answer, question.gold_type) is True
+
+
+def _key(turn: Turn, debate: Debate) -> str | None:
+    return None if turn.answer is None else answer_key(turn.answer, debate.question.gold_type)
+
+
+def _distinct(debate: Debate, number: int) -> int:
+    return len({_key(turn, debate) for turn in debate.round_turns(number)} - {None})
