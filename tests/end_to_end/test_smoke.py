@@ -4,11 +4,19 @@ import csv
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from agentark import config
+from agentark.records import Debate, read_rows
+from agentark.stages import models
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,27 +46,51 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
     for name in (
         "models/smollm2-135m/manifest.json",
         "questions/chain_sum/test.jsonl",
-        "debates/smollm2-135m/chain_sum/0.jsonl",
+        "debates/smollm2-135m/chain_sum/0.jsonl.zst",
+        "debates/smollm2-135m/chain_sum/0.parquet",
+        "debates/smollm2-135m/chain_sum/0.manifest.json",
         "traces/smollm2-135m/chain_sum.jsonl",
         *(f"sets/smollm2-135m/chain_sum/{kind}.jsonl" for kind in ("rsft", "da", "prm", "rl")),
         "prm/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json",
         *(f"students/{m}/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json" for m in ("rsft", "da", "pad")),
         "evaluations/base/smollm2-135m/chain_sum.jsonl",
         "tables/summary.csv",
+        "tables/debates.csv",
         "figures/accuracy.svg",
+        "figures/debates.html",
     ):
         assert (results / name).stat().st_size > 0, name
 
 
 def test_every_message_of_every_round_is_kept(run: tuple[Path, str]) -> None:
-    lines = (run[0] / "debates/smollm2-135m/chain_sum/0.jsonl").read_text(encoding="utf-8").splitlines()
-    debates = [json.loads(line) for line in lines]
+    debates = list(read_rows(run[0] / "debates/smollm2-135m/chain_sum/0.jsonl.zst", Debate))
     assert len(debates) == 24
     for debate in debates:
-        agents = [turn for turn in debate["turns"] if turn["agent"] >= 0]
-        assert len(agents) == 3 * max(turn["round"] for turn in agents)
-        assert len(debate["turns"]) == len(agents) + 1
-        assert all(turn["prompt"] and turn["completion_tokens"] for turn in debate["turns"])
+        agents = [turn for turn in debate.turns if turn.agent >= 0]
+        assert len(agents) == 3 * max(turn.round for turn in agents)
+        assert len(debate.turns) == len(agents) + 1
+        assert all(turn.prompt and turn.completion_tokens for turn in debate.turns)
+    # Agents of a round share what they read, and the engine computes it once.
+    assert any(turn.cached_tokens for debate in debates for turn in debate.turns if turn.round == 2)
+
+
+def test_the_debates_are_told_about_and_can_be_read(run: tuple[Path, str]) -> None:
+    with (run[0] / "tables/debates.csv").open(encoding="utf-8") as handle:
+        train, test = csv.DictReader(handle)
+    assert (train["part"], train["questions"], test["part"], test["questions"]) == ("train", "24", "test", "4")
+    for row in (train, test):
+        assert 0 <= float(row["first_round_vote_accuracy"]) <= 1
+        assert sum(int(row[kind]) for kind in ("stable", "corrective", "degraded", "wrong")) == 3 * int(
+            row["questions"]
+        )
+        assert 0 < float(row["cached_prompt_share"]) < 1
+    assert test["self_consistency_accuracy"]
+    command = [sys.executable, "-m", "agentark.cli", "show-debate", str(run[0])]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(listed) == 28
+    shown = subprocess.run([*command, listed[0].split()[0]], capture_output=True, text=True, check=True).stdout
+    assert "Round 1" in shown
+    assert "Agent 3" in shown
 
 
 def test_the_table_has_every_arm_with_interval_and_cost(run: tuple[Path, str]) -> None:
@@ -73,7 +105,8 @@ def test_the_table_has_every_arm_with_interval_and_cost(run: tuple[Path, str]) -
         assert 0 <= float(row["ci_low"]) <= float(row["accuracy"]) <= float(row["ci_high"]) <= 1
         assert float(row["output_tokens_per_question"]) > 0
         assert bool(row["p_value"]) == ((method, protocol) != ("base", "single"))
-    assert float(rows["base", "self_consistency"]["calls_per_question"]) == 7
+    calls = {protocol: rows["base", protocol]["calls_per_question"] for protocol in ("self_consistency", "debate")}
+    assert calls["self_consistency"] == calls["debate"]
 
 
 def test_students_are_new_weights_and_say_where_they_come_from(run: tuple[Path, str]) -> None:
@@ -110,4 +143,76 @@ def test_a_second_run_does_nothing_and_the_report_is_made(run: tuple[Path, str])
     assert "Nothing to be done" in again.stdout + again.stderr
     report = snakemake(folder, "--report", "report.html")
     assert report.returncode == 0, report.stderr
-    assert "accuracy.svg" in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "accuracy.svg" in page
+    assert "debates.html" in page
+
+
+def hold(run: tuple[Path, str], folder: Path, manifest: Path, engine: config.Engine, **settings: Any) -> list[Debate]:
+    """Debates of the smoke run's questions by a model, through the stage program."""
+    debates = config.Debates(**{"temperature": 0.7, "max_tokens": 24, **settings})
+    team = config.Team(members=[config.Member(model="m")])
+    for name, section in (("debates", debates), ("engine", engine), ("team", team)):
+        (folder / f"{name}.json").write_text(section.model_dump_json())
+    arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {folder}/team.json"
+    arguments += f" --models m={manifest} --teacher t --questions {run[0]}/questions/chain_sum/test.jsonl"
+    arguments += f" --work {folder}/work --out {folder}/0.jsonl.zst --table {folder}/0.parquet"
+    arguments += f" --manifest {folder}/0.json"
+    result = subprocess.run(
+        [sys.executable, "-m", "agentark.stages.debates", *arguments.split()],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    return list(read_rows(folder / "0.jsonl.zst", Debate))
+
+
+@pytest.mark.parametrize(("protocol", "roles"), [("dylan", {"solver"}), ("mad", {"solver", "aggregator"})])
+def test_other_protocols_run_on_the_real_model(
+    run: tuple[Path, str], tmp_path: Path, protocol: str, roles: set[str]
+) -> None:
+    manifest = run[0] / "models/smollm2-135m/manifest.json"
+    rows = hold(run, tmp_path, manifest, config.Engine(max_model_len=1024), protocol=protocol)
+    assert len(rows) == 12
+    assert all(roles <= {turn.role for turn in row.turns} for row in rows)
+    assert any(row.answer for row in rows)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+def test_a_real_openai_compatible_server_teaches(run: tuple[Path, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--port",
+        str(port),
+        "--served-model-name",
+        "smol",
+    ]
+    command += ["--model", str(run[0] / "models/smollm2-135m/model"), "--max-model-len", "512", "--enforce-eager"]
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, env=os.environ | quiet, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            assert server.poll() is None, (tmp_path / "server.log").read_text()[-4000:]
+            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()[-4000:]
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(1)
+        source = config.Model(server=config.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
+        (tmp_path / "model.json").write_text(source.model_dump_json())
+        assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/manifest.json".split()) == 0
+        rows = hold(run, tmp_path, tmp_path / "manifest.json", config.Engine(), options={"agents": 2, "rounds": 2})
+    finally:
+        server.terminate()
+        server.wait(60)
+    assert len(rows) == 12
+    assert all(turn.prompt_tokens and turn.completion_tokens for row in rows for turn in row.turns)
+    assert any(row.answer for row in rows)
