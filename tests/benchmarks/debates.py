@@ -1,7 +1,6 @@
 """Debates: our scheduling and prompts against the paper's code's, on one engine; and what orchestration costs."""
 
 import asyncio
-import os
 import resource
 import subprocess
 import sys
@@ -27,8 +26,6 @@ from tests.benchmarks import Row
 
 T = TypeVar("T")
 
-CACHE_GIB = "1"
-"""46,000 tokens of this model: as at full scale, a round of all questions at once does not fit into the cache."""
 N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 24, 5, 3, 64
 TEAM = config.Team(members=[config.Member(model="m")])
 SETTINGS = config.Debates(
@@ -37,7 +34,6 @@ SETTINGS = config.Debates(
 
 
 def rows() -> Iterator[Row]:
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = CACHE_GIB
     yield orchestration()
     yield memory()
     with tempfile.TemporaryDirectory() as temporary:
@@ -67,8 +63,8 @@ def policies(folder: Path) -> Iterator[Row]:
                 with engine_for(folder) as engine:
                     replies, seconds = timed(at_once(engine.chat, [turn.prompt for turn in turns]))
                 busy["one call"].append(tokens(replies) / seconds)
-    what = f"{N_QUESTIONS} questions, {AGENTS} agents, {ROUNDS} rounds, {MAX_TOKENS} tokens, cache of "
-    what += f"{CACHE_GIB} GiB; reference: round barrier, own dialogue first"
+    what = f"{N_QUESTIONS} questions, {AGENTS} agents, {ROUNDS} rounds, {MAX_TOKENS} tokens; reference: round barrier, "
+    what += "own dialogue first"
     yield Row("debate", mean(speeds["ours"]), mean(speeds["reference"]), "questions/s", what)
     yield Row("prefix cache", mean(cached["ours"]), mean(cached["reference"]), "% of prompt tokens", what)
     what = "reference: the prompts of all our turns in one call"

@@ -680,10 +680,12 @@ def test_the_protocol_in_the_docs_runs_as_it_stands(tmp_path: Path):
         ("no.such.module:f", "not importable"),
         ("{tmp}/relay.py:other", "no `async def other"),
         ("{tmp}/relay.py:not_one", "no `async def not_one"),
+        ("{tmp}/broken.py:relay", "broken.py: SyntaxError: .*; mend the protocol's file"),
     ],
 )
 def test_what_is_no_protocol_is_named_with_its_cure(name: str, message: str, tmp_path: Path):
     (tmp_path / "relay.py").write_text(OWN)
+    (tmp_path / "broken.py").write_text("async def relay(question, ask:\n")
     with pytest.raises(UserError, match=message):
         protocols.find(name.format(tmp=tmp_path))
 

@@ -1,5 +1,6 @@
 """What every stage program promises: its log, one sentence for what the user can cure, and an exit status."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from agentark import stage
 from agentark.errors import UserError
-from agentark.progress import Progress, duration
+from agentark.progress import Progress, duration, say
 
 STAGES = sorted(path.stem for path in Path(stage.__file__).with_name("stages").glob("[a-z]*.py"))
 
@@ -68,6 +69,32 @@ def test_progress_tells_done_total_speed_and_time_left(
     first, last = capsys.readouterr().err.splitlines()
     assert first.split() == "debates 2/8 questions 200 tokens/s, 18s left".split()
     assert last.split() == "debates 8/8 questions 200 tokens/s, done in 8s".split()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_one_line_lives_and_other_words_do_not_run_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 1.1, 2.0, 4.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monkeypatch.setattr(Progress, "terminal", Terminal())
+    progress = Progress("debates", 4, "questions")
+    progress.asked, progress.replied, progress.tokens_in, progress.tokens_cached = 9, 4, 1000, 610
+    progress.update(tokens=100)
+    progress.update()  # too soon to be drawn
+    progress.fail()
+    say("engine: m died")
+    progress.replied = 9
+    progress.update()
+    shown = Progress.terminal.getvalue()
+    first, second, rest = shown.split("\r")[1:]
+    assert " ".join(first.split()) == (
+        "debates 1/4 questions 5 in flight, 1,000 tokens/s in (61% cached), 100 out, 3s left\x1b[K"
+    )
+    assert second.endswith("1 failed, 1s left\x1b[K\nengine: m died\n")
+    assert rest.endswith("1 failed, done in 4s\x1b[K\n")
 
 
 def test_durations() -> None:

@@ -69,7 +69,10 @@ def _from_file(path: Path) -> Any:
         raise UserError(f"{path}: no such file; give the path of the protocol's Python file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever is wrong with it, it is the user's file
+        raise UserError(f"{path}: {type(error).__name__}: {error}; mend the protocol's file") from error
     return module
 
 
@@ -91,7 +94,7 @@ def settings_of(name: str) -> type[pydantic.BaseModel]:
     function = find(name)
     hints = get_type_hints(function, include_extras=True)
     fields = {
-        key: (hints[key], ... if parameter.default is parameter.empty else parameter.default)
+        key: (hints.get(key, Any), ... if parameter.default is parameter.empty else parameter.default)
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
