@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -94,6 +95,7 @@ def write_manifest(
     folder: Path | None = None,
     seed: int | None = None,
     facts: dict[str, Any] | None = None,
+    more_code: Sequence[Path] = (),
 ) -> None:
     """Write the manifest of an artefact, last of all its files.
 
@@ -103,6 +105,7 @@ def write_manifest(
         parents: files it was made from; their SHA-256 go in.
         folder: model folder beside the manifest, whose files go in with theirs.
         facts: counts and metrics.
+        more_code: files that the stage imports by a name in the config.
     """
     path = Path(path)
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder else []
@@ -112,7 +115,7 @@ def write_manifest(
             "kind": kind,
             "settings": settings,
             "seed": seed,
-            "code": code_digest(stage),
+            "code": code_digest(stage, *more_code),
             "packages": versions(),
             # Relative to the manifest: two parents may share a name, and a moved run keeps its manifests.
             "parents": {os.path.relpath(parent, path.parent): file_sha256(parent) for parent in parents},

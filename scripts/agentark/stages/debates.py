@@ -101,6 +101,7 @@ def work(args: argparse.Namespace) -> None:
         settings={"debates": settings.model_dump(mode="json"), "team": team.model_dump(mode="json")},
         parents=[args.questions, *manifests.values()],
         seed=engine_settings.seed,
+        more_code=[protocols.source(settings.protocol)],
         facts={"questions": len(finished), "failed": len(failures), **json.loads(engines.read_text(encoding="utf-8"))},
     )
     replies.close()
