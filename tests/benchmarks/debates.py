@@ -26,7 +26,7 @@ from tests.benchmarks import Row
 
 T = TypeVar("T")
 
-N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 24, 5, 3, 64
+N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 32, 5, 3, 64
 TEAM = config.Team(members=[config.Member(model="m")])
 SETTINGS = config.Debates(
     options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS
@@ -53,7 +53,7 @@ def policies(folder: Path) -> Iterator[Row]:
     for _ in range(2):
         for name, hold in (("ours", ours), ("reference", reference)):
             with engine_for(folder) as engine:
-                turns, seconds = timed(hold(engine, sums(N_QUESTIONS)))
+                turns, seconds = timed(hold(engine, problems(N_QUESTIONS)))
             assert len(turns) == N_QUESTIONS * (AGENTS * ROUNDS + 1)
             speeds[name].append(N_QUESTIONS / seconds)
             print(f"  {name}: {seconds:.0f} s", flush=True)
@@ -139,7 +139,7 @@ def orchestration() -> Row:
     hold = teams.at_work("t", TEAM, SETTINGS, lambda model: Scripted(script).chat, seed=0)
     n_questions = 1000
     started = time.process_time()
-    asyncio.run(scheduler.run(sums(n_questions), hold, done.append, 256, surprised))
+    asyncio.run(scheduler.run(problems(n_questions), hold, done.append, 256, surprised))
     speed = sum(debate.calls for debate in done) / (time.process_time() - started)
     return Row("orchestration", speed, 2000, "turns/s of CPU time", "scripted engine; reference: what is asked for")
 
@@ -164,7 +164,7 @@ def peak_of(n_questions: int) -> float:
     engines.open_engine = lambda folder, settings: Scripted(script)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_rows(folder / "q.jsonl", sums(n_questions))
+        write_rows(folder / "q.jsonl", problems(n_questions))
         quick = SETTINGS.model_copy(update={"options": SETTINGS.options | {"agents": 3, "rounds": 2}})
         (folder / "debates.json").write_text(quick.model_dump_json())
         (folder / "engine.json").write_text(config.Engine(in_flight=256).model_dump_json())
@@ -181,11 +181,12 @@ def script(messages: list[Message], sampling: Sampling) -> str:
     return f"Adding them up gives {sampling.seed % 90}.\nThe answer is {sampling.seed % 90}."
 
 
-def sums(n_questions: int) -> Iterator[Question] | list[Question]:
+def problems(n_questions: int) -> Iterator[Question] | list[Question]:
     if n_questions > 1000:
         return (question(i, f"What is {i} + 1?", f"{i + 1}") for i in range(n_questions))
-    made = reasoning_gym.create_dataset("chain_sum", min_terms=2, max_terms=3, size=n_questions, seed=0)
-    return [question(i, item["question"], item["answer"]) for i, item in enumerate(made)]
+    # Word problems as long as GSM8K's: how much a prompt repeats depends on how long the question is.
+    made = reasoning_gym.create_dataset("gsm_symbolic", size=n_questions, seed=0)
+    return [question(i, item["question"], str(item["answer"])) for i, item in enumerate(made)]
 
 
 def question(number: int, text: str, gold: str) -> Question:
