@@ -29,7 +29,7 @@ if CONFIG.debates.source == "generate":
             code=debate_code(),
             models=lambda wildcards: named(members(wildcards.teacher)),
             # Not an output: it must outlive a killed job, and a changed protocol.
-            work="results/{run}/work/debates/{teacher}/{dataset}/{shard}",
+            work="results/{run}/kept/debates/{teacher}/{dataset}/{shard}",
         shell:
             "python -m agentark.stages.debates --config {input.settings:q} --engine {input.engine:q}"
             " --team {input.team:q} --models {params.models:q} --teacher {wildcards.teacher:q}"
