@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from agentark.evaluation.scoring import first_round_vote
-from agentark.grading import Grade, answer_key, equivalent
+from agentark.grading import Grade, answer_key, is_right
 from agentark.records import SOLVER, Debate, Turn
 from agentark.traces import kind_of
 
@@ -64,17 +64,17 @@ class Tally:
             (_, at_first), (_, at_last) = said[0], said[-1]
             n["agents"] += 1
             n[kind_of(at_last, at_first)] += 1
-            for (before, was_right), (after, is_right) in pairwise(said):
-                self._count_move(debate, before, after, was_right, is_right)
+            for (before, right_before), (after, right_now) in pairwise(said):
+                self._count_move(debate, before, after, right_before, right_now)
 
-    def _count_move(self, debate: Debate, before: Turn, after: Turn, was_right: bool, is_right: bool) -> None:
+    def _count_move(self, debate: Debate, before: Turn, after: Turn, right_before: bool, right_now: bool) -> None:
         """An agent that changed its answer: towards one that it had read, or on its own."""
-        key = _key(after, debate)
-        if key is None or key == _key(before, debate):
+        key = key_of(after, debate)
+        if key is None or key == key_of(before, debate):
             return
         peers = (debate.turns[place] for place in after.reads if debate.turns[place].agent != after.agent)
-        led = any(_key(peer, debate) == key for peer in peers)
-        effect = "corrected" if is_right and not was_right else "misled" if was_right else "other"
+        led = any(key_of(peer, debate) == key for peer in peers)
+        effect = "corrected" if right_now and not right_before else "misled" if right_before else "other"
         self._n[f"{'led' if led else 'alone'}_{effect}"] += 1
 
     def row(self) -> dict[str, str | float | int | None]:
@@ -116,13 +116,13 @@ class Tally:
 
 
 def _right(debate: Debate) -> bool:
-    question = debate.question
-    return debate.answer is not None and equivalent(question.gold, debate.answer, question.gold_type) is True
+    return is_right(debate.answer, debate.question.gold, debate.question.gold_type)
 
 
-def _key(turn: Turn, debate: Debate) -> str | None:
+def key_of(turn: Turn, debate: Debate) -> str | None:
+    """What a turn's answer counts as; None when it has none."""
     return None if turn.answer is None else answer_key(turn.answer, debate.question.gold_type)
 
 
 def _distinct(debate: Debate, number: int) -> int:
-    return len({_key(turn, debate) for turn in debate.round_turns(number)} - {None})
+    return len({key_of(turn, debate) for turn in debate.round_turns(number)} - {None})

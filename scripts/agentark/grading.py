@@ -294,6 +294,11 @@ def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
     return prove(gold, answer) if max(len(gold), len(answer)) <= MAX_ANSWER_CHARS else None
 
 
+def is_right(answer: str | None, gold: str, gold_type: GoldType) -> bool:
+    """The verdict that scores count: no answer is wrong, and so is one that cannot be decided."""
+    return answer is not None and equivalent(gold, answer, gold_type) is True
+
+
 def answer_key(answer: str, gold_type: GoldType) -> str:
     """The normal form that votes and consensus count: "7.0", "7" and "$7" have the same."""
     if len(answer) > MAX_ANSWER_CHARS:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentark.grading import answer_key, equivalent
+from agentark.debate_statistics import key_of
+from agentark.grading import is_right
 from agentark.protocols.conversation import label
 from agentark.records import SETTLER, SOLVER, Debate, Turn
 
@@ -35,23 +36,19 @@ def lines(debate: Debate) -> Iterator[Line]:
     last: dict[int, Turn] = {}
     for turn in debate.turns:
         solution = turn.role in (SOLVER, SETTLER)
-        right = None
-        if solution:
-            right = turn.answer is not None and equivalent(question.gold, turn.answer, question.gold_type) is True
+        right = is_right(turn.answer, question.gold, question.gold_type) if solution else None
         before, change = last.get(turn.agent), ""
         if turn.role == SOLVER:
-            if before is not None and _key(before, debate) != _key(turn, debate):
+            if before is not None and key_of(before, debate) != key_of(turn, debate):
                 change = f"changed from {before.answer or 'no answer'}"
                 heard = [debate.turns[place] for place in turn.reads]
-                led = [t for t in heard if t.agent != turn.agent and t.answer and _key(t, debate) == _key(turn, debate)]
+                led = [
+                    t for t in heard if t.agent != turn.agent and t.answer and key_of(t, debate) == key_of(turn, debate)
+                ]
                 if led:
                     change += " to what " + ", ".join(label(t) for t in led) + " said"
             last[turn.agent] = turn
         yield Line(turn, label(turn), right, change)
-
-
-def _key(turn: Turn, debate: Debate) -> str | None:
-    return None if turn.answer is None else answer_key(turn.answer, debate.question.gold_type)
 
 
 def clean(text: str) -> str:

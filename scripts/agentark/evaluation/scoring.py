@@ -1,6 +1,6 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
-from agentark.grading import equivalent, majority
+from agentark.grading import is_right, majority
 from agentark.records import Debate, EvaluationRow
 
 
@@ -33,7 +33,7 @@ def evaluation_row(
         question_id=question.question_id,
         output=turns[-1].reply if turns else "",
         answer=answer,
-        correct=answer is not None and equivalent(question.gold, answer, question.gold_type) is True,
+        correct=is_right(answer, question.gold, question.gold_type),
         truncated=any(turn.status == "truncated" for turn in turns),
         calls=len(turns),
         prompt_tokens=sum(turn.prompt_tokens for turn in turns),
