@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 30, 5, 3, 64
 MAX_MODEL_LEN, CACHE_GIB = 1536, 1
-"""As in a real run, all questions of a round are more than the cache holds: here 47,000 tokens, which is 30 contexts."""
+"""As in a real run, the questions of a round are more than the cache holds: 47,000 tokens here, 30 contexts."""
 
 TEAM = config.Team(members=[config.Member(model="m")])
 SETTINGS = config.Debates(
