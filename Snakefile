@@ -38,6 +38,8 @@ localrules:
     freeze_settings,
     summarise,
     summarise_debates,
+    summarise_sets,
+    summarise_verification,
     plot_accuracy,
 
 

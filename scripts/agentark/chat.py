@@ -1,6 +1,7 @@
 """What is asked of a model and what it replies: the one interface between protocols and engines."""
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agentark.prompts import Message
@@ -17,6 +18,8 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None
     """Of this request, for engines that can (`Engine.seeds_requests`); the others draw by `config.Engine.seed`."""
+    choices: tuple[str, ...] = ()
+    """If given, the reply is the likeliest of these words, told apart by their first token; the rest is ignored."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,22 @@ class Reply:
     cached_tokens: int = 0
     """The part of the prompt that came from the prefix cache."""
     completion_tokens: int = 0
+    chances: dict[str, float] | None = None
+    """Of `Sampling.choices`, the probability of each, 1 together; None where the engine does not tell."""
     latency_s: float = 0.0
     """From the question to the whole reply, waiting for a place in the batch included."""
 
 
 Chat = Callable[[list[Message], Sampling], Awaitable[Reply]]
+
+
+def likeliest(logprobs: Mapping[str, float]) -> tuple[str, dict[str, float]]:
+    """The likeliest choice, and the probability of each among the others.
+
+    Args:
+        logprobs: of each choice's first token, up to a constant.
+    """
+    most = max(logprobs.values())
+    weights = {choice: math.exp(logprob - most) for choice, logprob in logprobs.items()}
+    chances = {choice: weight / sum(weights.values()) for choice, weight in weights.items()}
+    return max(chances, key=chances.__getitem__), chances

@@ -25,7 +25,8 @@ from pydantic import (
 from agentark.errors import UserError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-Method = Literal["rsft", "da", "pad"]
+Control = Literal["answer_only", "single_cot", "rejection", "majority"]
+Method = Literal["rsft", "da", "pad", "answer_only", "single_cot", "rejection", "majority"]
 IMPORTED_QUESTIONS = "debate-logs"
 """`source` of a dataset whose questions are those of the imported debate logs."""
 
@@ -115,9 +116,18 @@ class Dataset(Section):
     question: str = Field("question", description="field of the question, or a text with fields: `{Body} {Question}`")
     gold: str = Field("answer", description="field of the gold answer")
     choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
-    gold_type: Literal["number", "latex", "choice", "text"] = Field("number", description="how answers are compared")
+    gold_type: Literal["number", "latex", "choice", "boolean", "text", "free"] = Field(
+        "number",
+        description="how answers are compared: `boolean` is yes or no, `free` is text that only a verifier judges",
+    )
     licence: str | None = Field(None, description="licence of the data, carried into every set")
+    origin: str | None = Field(
+        None, description="field with the text of the question that a row was made from (MetaMathQA: original_question)"
+    )
     seed: int = Field(0, description="seed of generation and of the cut into parts")
+    rejected_share: float = Field(
+        0.01, ge=0, le=1, description="share of rows that may be unreadable; they are listed in `rejected.jsonl`"
+    )
     train: SplitField = Field(None, description="questions to debate and to train on; a number is a size")
     validation: SplitField = Field(None, description="questions to choose settings on, never trained on")
     test: SplitField = Field(None, description="questions that every figure in the tables is about")
@@ -209,6 +219,26 @@ class Debates(Section):
         return self
 
 
+class Traces(Section):
+    """How debates are graded."""
+
+    rejected_share: float = Field(
+        0.01, ge=0, le=1, description="share of replies that may be empty, failed or endless, and make no trace"
+    )
+    verifier: str | None = Field(
+        None,
+        description="model that judges the answers that rules cannot decide (paper: Qwen2.5-72B-Instruct); none = "
+        "they count as not correct",
+    )
+    verifier_sees: Literal["answer", "trace"] = Field(
+        "answer",
+        description="what it reads beside question and gold: the answer (paper), or the whole reply (its code)",
+    )
+    audit: int = Field(
+        200, ge=0, description="answers a shard that rules did decide and the verifier judges too, to know its errors"
+    )
+
+
 class Sets(Section):
     """Which traces become training data."""
 
@@ -223,17 +253,54 @@ class Sets(Section):
     rsft_traces: int = Field(
         1, ge=1, description="correct traces a question for R-SFT, corrective ones first, one per example (paper: 1)"
     )
+    da_selection: Literal["max_min", "k_medoids", "random", "judge"] = Field(
+        "max_min",
+        description="DA: how different traces are picked: each the farthest from those before, one for each way of "
+        "solving, at random as a control, or by a language model (paper)",
+    )
+    judge: str | None = Field(None, description="model that picks for `da_selection: judge`")
+    corrective: Literal["prefer", "exclude", "equal"] = Field(
+        "prefer",
+        description="R-SFT, DA: traces of agents that corrected themselves come first (paper), stay out, or teach as "
+        "many questions as the others",
+    )
+    corrective_form: Literal["final", "arc"] = Field(
+        "final",
+        description="R-SFT, DA: what of a corrective trace is learnt: the final one, or attempt, doubt and revision",
+    )
     prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
+    prm_labels: Literal["consensus", "outcome", "rollouts"] = Field(
+        "consensus",
+        description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
+        "(`consensus`), or when a continuation from it ends right (`rollouts`)",
+    )
+    rollouts: int = Field(8, ge=1, description="continuations a step for `prm_labels: rollouts`")
+    rollout_model: str | None = Field(None, description="model that continues traces for `prm_labels: rollouts`")
+    contamination: Literal["fail", "drop", "report"] = Field(
+        "drop", description="train questions that a benchmark also asks: stop, leave them out, or only report them"
+    )
+    near_duplicates: Literal["drop", "report"] = Field(
+        "drop", description="train questions that nearly repeat another one"
+    )
+
+    @staticmethod
+    def fields_for(kind: str) -> set[str]:
+        """What one kind of set depends on."""
+        teaching = {"min_correct_agents", "require_reasoning", "corrective", "corrective_form"}
+        fields = {
+            "rsft": {*teaching, "rsft_traces"},
+            "da": {*teaching, "da_traces", "da_selection"},
+            "prm": {"prm_traces", "prm_labels"},
+            "judged": {"min_correct_agents", "require_reasoning", "corrective", "da_traces"},
+            "rollouts": {"prm_traces", "rollouts"},
+            "overlap": {"contamination", "near_duplicates"},
+        }
+        # Models are inputs of their own, so their names need not be here.
+        return fields.get(kind, set())
 
     def slice_for(self, kind: str) -> "Sets":
         """Only the fields that one kind of set depends on; the others are left at their defaults."""
-        fields = {
-            "rsft": {"min_correct_agents", "require_reasoning", "rsft_traces"},
-            "da": {"min_correct_agents", "require_reasoning", "da_traces"},
-            "prm": {"prm_traces"},
-            "rl": set(),
-        }
-        return Sets(**self.model_dump(include=fields[kind]))
+        return Sets(**self.model_dump(include=self.fields_for(kind)))
 
 
 class Sft(Section):
@@ -336,6 +403,7 @@ class Config(Section):
     seeds: list[int] = Field([0], min_length=1, description="training seeds, one student each")
     engine: Engine = Field(Engine(), description="text generation")
     debates: Debates = Field(Debates(), description="debates")
+    traces: Traces = Field(Traces(), description="graded traces")
     sets: Sets = Field(Sets(), description="training sets")
     sft: Sft = Field(Sft(), description="R-SFT and DA")
     prm: Prm = Field(Prm(), description="process reward model")
@@ -372,6 +440,16 @@ class Config(Section):
             _require(f"teams.{name}", (member.model for member in team), "models", self.models)
         if self.debates.source == "generate":
             _require("teachers", self.teachers, "models` or `teams", self.models | self.teams)
+        for key, name in (
+            ("traces.verifier", self.traces.verifier),
+            ("sets.judge", self.sets.judge),
+            ("sets.rollout_model", self.sets.rollout_model),
+        ):
+            _require(key, [name] if name else [], "models", self.models)
+        if self.sets.da_selection == "judge" and self.sets.judge is None:
+            raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
+        if self.sets.prm_labels == "rollouts" and self.sets.rollout_model is None:
+            raise ValueError("sets.prm_labels is `rollouts`: give `sets.rollout_model`, the name of a model")
         _require("train_sets", self.train_sets, "datasets", self.datasets)
         _require("benchmarks", self.benchmarks, "datasets", self.datasets)
         for name in self.train_sets:

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agentark import debate_logs
 from agentark.config import IMPORTED_QUESTIONS, Dataset, SplitSource
 from agentark.errors import UserError
-from agentark.grading import parse_gold
+from agentark.grading import answer_key, parse_gold
+from agentark.quarantine import Quarantine
 from agentark.records import Question, Split, question_id
 
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
@@ -22,19 +25,25 @@ GENERATED_PER_QUESTION = 20
 """A reasoning-gym task that yields this many items without a new question has run out of them."""
 
 
-def questions(name: str, dataset: Dataset, logs: Path | None = None) -> dict[Split, list[Question]]:
+class BadRowError(ValueError):
+    """A row that is no question, for the reason in the message."""
+
+
+def questions(
+    name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None = None
+) -> dict[Split, list[Question]]:
     """The three parts of a dataset, disjoint by normalised content.
 
     Args:
+        rejected: takes the rows without a question or a readable gold answer.
         logs: file or folder of debate logs, for `source: debate-logs`.
 
     Raises:
-        UserError: a field is unknown, a gold answer is missing or unreadable, a split has no labels, or the source
-            has too few different questions.
+        UserError: the source cannot be read, or has too few different questions.
     """
     parts: dict[Split, list[Question]] = {}
     seen: set[str] = set()
-    pools: dict[tuple[str, str | None], Iterator[dict[str, Any]]] = {}
+    pools: dict[tuple[str, str | None], Iterator[Question]] = {}
     for part in PARTS:
         wanted: SplitSource | None = getattr(dataset, part)
         if wanted is None:
@@ -42,41 +51,72 @@ def questions(name: str, dataset: Dataset, logs: Path | None = None) -> dict[Spl
             continue
         source = (wanted.source or dataset.source, wanted.split)
         if source not in pools:
-            pools[source] = iter(_rows(source[0], source[1], dataset, logs))
-        rows = pools[source]
+            pools[source] = _pool(*source, name, dataset, rejected, logs)
         taken: list[Question] = []
         while wanted.size is None or len(taken) < wanted.size:
-            row = next(rows, None)
-            if row is None:
+            question = next(pools[source], None)
+            if question is None:
                 break
-            question = _question(row, name, part, dataset, source[0])
             if question.question_id not in seen:
                 seen.add(question.question_id)
-                taken.append(question)
+                taken.append(msgspec.structs.replace(question, split=part))
         if not taken or (wanted.size is not None and len(taken) < wanted.size):
             asked = "at least 1" if wanted.size is None else wanted.size
             raise UserError(
                 f"datasets.{name}.{part}: {asked} questions asked for, {source[0]} has {len(taken)} more that differ "
                 "from the other parts; lower the size, or name another source or split"
+                + (f" ({rejected})" if len(rejected) else "")
             )
         parts[part] = taken
     return parts
 
 
-def _rows(source: str, split: str | None, dataset: Dataset, logs: Path | None) -> Iterable[dict[str, Any]]:
+def _pool(
+    source: str, split: str | None, name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None
+) -> Iterator[Question]:
+    """The questions of one source, each with one gold answer; their split is not decided yet."""
+    rows = _rows(source, split, dataset, rejected, logs)
+    if source.startswith("reasoning-gym:"):
+        # As many as are asked for, and the generator knows its answers.
+        for row in rows:
+            rejected.n_rows += 1
+            yield _question(row, name, dataset)
+        return
+    found: list[tuple[str, Question]] = []
+    for row in rows:
+        rejected.n_rows += 1
+        where = row["_where"] if source == IMPORTED_QUESTIONS else f"{source}, {row['_where']}"
+        try:
+            found.append((where, _question(row, name, dataset)))
+        except BadRowError as error:
+            rejected.add(where, str(error), json.dumps(row, default=str))
+    golds: dict[str, set[str]] = {}
+    for _, question in found:
+        golds.setdefault(question.question_id, set()).add(answer_key(question.gold, question.gold_type))
+    for where, question in found:
+        if len(golds[question.question_id]) == 1:
+            yield question
+        else:
+            rejected.add(where, "another gold answer elsewhere for the same question", question.question)
+
+
+def _rows(
+    source: str, split: str | None, dataset: Dataset, rejected: Quarantine, logs: Path | None
+) -> Iterable[dict[str, Any]]:
     """All rows of one source in a fixed, seeded order; each row's `_where` names it in messages."""
     if source == IMPORTED_QUESTIONS:
         if logs is None:
             raise UserError("source: debate-logs needs debates.logs, the JSON file or folder of the logs")
         rows = [
-            {"question": log.question, "answer": log.gold, "_where": log.where} for log in debate_logs.read(Path(logs))
+            {"question": log.question, "answer": log.gold, "_where": log.where}
+            for log in debate_logs.read(Path(logs), rejected)
         ]
         return _shuffled(rows, dataset.seed)
     if source.startswith("reasoning-gym:"):
         return _generated(source.removeprefix("reasoning-gym:"), dataset)
     path = Path(source)
     if path.suffix in (".jsonl", ".json"):
-        return _shuffled(list(_json_lines(path)), dataset.seed)
+        return _shuffled(list(_json_lines(path, rejected)), dataset.seed)
     if path.suffix == ".parquet":
         return _shuffled(list(_parquet(path)), dataset.seed)
     return _hub(source, split, dataset)
@@ -104,7 +144,7 @@ def _generated(task: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
         yield {**item, "_where": f"item {index}"}
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path, rejected: Quarantine) -> Iterator[dict[str, Any]]:
     try:
         handle = path.open("rb")
     except OSError as error:
@@ -113,12 +153,14 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(handle, start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
-                what = "is empty" if not line.strip() else f"is not JSON ({error})"
-                raise UserError(f"{path}, line {number} {what}; mend or delete that line") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number} is not a JSON object; one object a line is needed")
-            yield {**row, "_where": f"line {number}"}
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                yield {**row, "_where": f"line {number}"}
+            else:
+                rejected.n_rows += 1
+                reason = "a line that is no JSON object" if line.strip() else "an empty line"
+                rejected.add(f"{path}, line {number}", reason, line[:1000].decode("utf-8", "replace"))
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -148,57 +190,55 @@ def _hub(source: str, split: str | None, dataset: Dataset) -> list[dict[str, Any
     return [{**row, "_where": f"row {number}"} for number, row in enumerate(rows)]
 
 
-def _question(row: dict[str, Any], name: str, part: Split, dataset: Dataset, source: str) -> Question:
-    where = f"datasets.{name}: {source}, {row['_where']}"
-    text = _text(row, dataset.question, where)
-    choices = _choices(row, dataset, where)
-    raw = _field(row, dataset.gold, where)
+def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
+    text = _text(row, dataset.question)
+    if not text:
+        raise BadRowError(f"nothing in `{dataset.question}`")
+    choices = _choices(row, dataset)
+    raw = _field(row, dataset.gold)
     if dataset.gold_type == "choice" and isinstance(raw, int):
         if not 0 <= raw < len(choices or []):
-            raise UserError(
-                f"{where}: gold choice {raw} is no option, so the split is unlabelled; name a labelled split"
-            )
+            raise BadRowError(f"a number in `{dataset.gold}` that is no option, as in a split without labels")
         raw = chr(ord("A") + raw)
     if raw is None or not str(raw).strip():
-        raise UserError(
-            f"{where}: no gold answer in `{dataset.gold}`, so the split is unlabelled; name a labelled split"
-        )
-    if not text:
-        raise UserError(f"{where}: the question in `{dataset.question}` is empty; mend or delete that row")
+        raise BadRowError(f"no gold answer in `{dataset.gold}`, as in a split without labels")
     try:
         gold = parse_gold(str(raw), dataset.gold_type)
     except ValueError as error:
-        raise UserError(f"{where}: {error}; mend that row or set the right gold_type") from error
+        raise BadRowError(f"{error} (field `{dataset.gold}`)") from error
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, gold, *(choices or [])])):
+        raise BadRowError("half a character (a lone surrogate)")
     return Question(
         question_id=question_id(text, choices),
         dataset=name,
-        split=part,
+        split="train",
         question=text,
         gold=gold,
         gold_type=dataset.gold_type,
         choices=choices,
         licence=dataset.licence,
+        origin_id=question_id(_text(row, dataset.origin)) if dataset.origin else None,
     )
 
 
-def _text(row: dict[str, Any], question: str, where: str) -> str:
+def _text(row: dict[str, Any], question: str) -> str:
     """A field's text, or a template's with its fields filled in: `question`, `{Body} {Question}`."""
     template = question if "{" in question else f"{{{question}}}"
-    return re.sub(r"\{([^{}]+)\}", lambda match: str(_field(row, match[1], where)).strip(), template).strip()
+    return re.sub(r"\{([^{}]+)\}", lambda match: str(_field(row, match[1])).strip(), template).strip()
 
 
-def _choices(row: dict[str, Any], dataset: Dataset, where: str) -> list[str] | None:
+def _choices(row: dict[str, Any], dataset: Dataset) -> list[str] | None:
     if dataset.choices is None:
         return None
     if isinstance(dataset.choices, list):
-        return [str(_field(row, field, where)) for field in dataset.choices]
-    value = _field(row, dataset.choices, where)
+        return [str(_field(row, field)) for field in dataset.choices]
+    value = _field(row, dataset.choices)
     if not isinstance(value, list):
-        raise UserError(f"{where}: `{dataset.choices}` is not a list; name the fields of the options one by one")
+        raise BadRowError(f"no list in `{dataset.choices}`; name the fields of the options one by one")
     return [str(option) for option in value]
 
 
-def _field(row: dict[str, Any], field: str, where: str) -> Any:
+def _field(row: dict[str, Any], field: str) -> Any:
     """A field of a row; dots and numbers step into nested values (`reward_model.ground_truth`, `prompt.0.content`)."""
     value: Any = row
     for part in field.split("."):
@@ -206,5 +246,5 @@ def _field(row: dict[str, Any], field: str, where: str) -> Any:
             value = value[int(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, TypeError, ValueError):
             known = ", ".join(key for key in row if key != "_where")
-            raise UserError(f"{where}: no field `{field}`; the fields are {known}") from None
+            raise BadRowError(f"no field `{field}`; the fields are {known}") from None
     return value

@@ -5,24 +5,34 @@ answer.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from agentark.evaluation.scoring import first_round_vote
-from agentark.grading import Grade, answer_key, is_right
+from agentark.grading import Grade, is_right
 from agentark.records import SOLVER, Debate, Turn
-from agentark.traces import kind_of
+from agentark.traces import followed, key_of, kind_of
 
 
 class Tally:
-    """Sums over debates; `row()` makes them shares and means."""
+    """Sums over the debates of one teacher on one part of one dataset; `row()` makes them shares and means."""
 
     def __init__(self) -> None:
         self._of: dict[str, str] = {}
         self._n: Counter[str] = Counter()
-        self._right: Counter[int] = Counter()
-        self._spoke: Counter[int] = Counter()
-        self._seconds = 0.0
+
+    def sums(self) -> dict[str, Any]:
+        """What a shard hands on, for `merged`."""
+        return {"of": self._of, "n": dict(self._n)}
+
+    @classmethod
+    def merged(cls, shards: Iterable[dict[str, Any]]) -> "Tally":
+        tally = cls()
+        for shard in shards:
+            tally._of = tally._of or shard["of"]
+            tally._n.update(shard["n"])
+        return tally
 
     def add(self, debate: Debate, verdicts: Sequence[Grade | None]) -> None:
         """
@@ -52,13 +62,13 @@ class Tally:
             n["prompt_tokens"] += turn.prompt_tokens
             n["cached_tokens"] += turn.cached_tokens
             n["completion_tokens"] += turn.completion_tokens
-            self._seconds += turn.latency_s
+            n["seconds"] += turn.latency_s
         solutions: dict[int, list[tuple[Turn, bool]]] = {}
         for turn, verdict in zip(debate.turns, verdicts, strict=True):
             if turn.role == SOLVER:
                 correct = bool(verdict and verdict.correct)
-                self._spoke[turn.round] += 1
-                self._right[turn.round] += correct
+                n[f"spoke_{turn.round}"] += 1
+                n[f"right_{turn.round}"] += correct
                 solutions.setdefault(turn.agent, []).append((turn, correct))
         for said in solutions.values():
             (_, at_first), (_, at_last) = said[0], said[-1]
@@ -69,13 +79,10 @@ class Tally:
 
     def _count_move(self, debate: Debate, before: Turn, after: Turn, right_before: bool, right_now: bool) -> None:
         """An agent that changed its answer: towards one that it had read, or on its own."""
-        key = key_of(after, debate)
-        if key is None or key == key_of(before, debate):
+        if after.answer is None or key_of(after, debate) == key_of(before, debate):
             return
-        peers = (debate.turns[place] for place in after.reads if debate.turns[place].agent != after.agent)
-        led = any(key_of(peer, debate) == key for peer in peers)
         effect = "corrected" if right_now and not right_before else "misled" if right_before else "other"
-        self._n[f"{'led' if led else 'alone'}_{effect}"] += 1
+        self._n[f"{'led' if followed(after, debate) else 'alone'}_{effect}"] += 1
 
     def row(self) -> dict[str, str | float | int | None]:
         """Shares, means and counts, in the order of the table's columns. Accuracies are shares of all questions."""
@@ -107,21 +114,16 @@ class Tally:
             "prompt_tokens_per_turn": per("prompt_tokens", "turns"),
             "output_tokens_per_turn": per("completion_tokens", "turns"),
             "cached_prompt_share": per("cached_tokens", "prompt_tokens"),
-            "seconds_per_turn": round(self._seconds / n["turns"], 3) if n["turns"] else None,
+            "seconds_per_turn": per("seconds", "turns"),
             **{
-                f"accuracy_round_{number}": round(self._right[number] / self._spoke[number], 6)
-                for number in sorted(self._spoke)
+                f"accuracy_round_{number}": per(f"right_{number}", f"spoke_{number}")
+                for number in sorted(int(key.removeprefix("spoke_")) for key in n if key.startswith("spoke_"))
             },
         }
 
 
 def _right(debate: Debate) -> bool:
     return is_right(debate.answer, debate.question.gold, debate.question.gold_type)
-
-
-def key_of(turn: Turn, debate: Debate) -> str | None:
-    """What a turn's answer counts as; None when it has none."""
-    return None if turn.answer is None else answer_key(turn.answer, debate.question.gold_type)
 
 
 def _distinct(debate: Debate, number: int) -> int:

@@ -6,7 +6,9 @@ what it means depends on its gold type:
     number  an exact fraction: "1,234", "$7.00", "50%", "1 1/2", "\frac{3}{4}", "3 \times 10^8"
     latex   a normalised string, else an exact fraction, else whatever math-verify can prove
     choice  one capital letter
+    boolean yes or no
     text    words without case, articles and punctuation, as SQuAD compares them
+    free    the same words are right; what other words mean is left undecided, for a verifier
 
 Replies are written by models, so they are treated as hostile: only their end is read, every pattern takes linear
 time, nothing is evaluated, and math-verify, which `9^{9^{9^9}}` can hold up for ever, runs in a process that is
@@ -28,6 +30,7 @@ MAX_REPLY_CHARS = 20_000
 """Only this much of a reply's end is searched for the answer."""
 MAX_ANSWER_CHARS = 500
 """Longer answers are compared as they are written."""
+MAX_FREE_CHARS = 5_000
 MAX_MARKS = 50
 """So many of the last boxes and statements are tried; a looping reply has thousands."""
 
@@ -39,6 +42,8 @@ class Grade:
     answer: str | None
     correct: bool
     undecided: bool
+    by_verifier: bool = False
+    """A language model gave the verdict, since rules could not."""
 
 
 def grade(text: str, gold: str, gold_type: GoldType, n_choices: int | None = None) -> Grade:
@@ -59,20 +64,20 @@ def parse_gold(raw: str, gold_type: GoldType) -> str:
     Raises:
         ValueError: the field holds no such answer, or several numbers and no mark.
     """
-    if gold_type == "text":
+    if gold_type in ("text", "free"):
         gold = raw.strip()
     elif gold_type == "choice" and re.fullmatch(r"\s*[a-z]\s*", raw):
         gold = raw.strip().upper()
     else:
         gold = _marked(raw, gold_type, None) or _bare_gold(raw, gold_type)
     if not gold:
-        shown = repr(raw.strip()[:80])
-        raise ValueError(f"no {gold_type} answer in the gold field {shown}{_GOLD_HINTS.get(gold_type, '')}")
+        raise ValueError(f"no {gold_type} answer{_GOLD_HINTS.get(gold_type, '')}")
     return gold
 
 
 _GOLD_HINTS = {
     "number": ": it must hold one number, or mark it with `####`, `\\boxed{}` or `The answer is`",
+    "boolean": ": it must be yes or no, true or false",
     "choice": ": it must be a letter; turn an index into one first, since some sets count from 0 and some from 1",
 }
 
@@ -82,8 +87,8 @@ def _bare_gold(raw: str, gold_type: GoldType) -> str | None:
         # Of two numbers without a mark we cannot know which is meant, and a wrong gold is worse than none.
         numbers = _numbers(raw)
         return numbers[0] if len(numbers) == 1 else None
-    if gold_type == "choice":
-        return _read_letter(raw, None)
+    if gold_type in ("choice", "boolean"):
+        return _READERS[gold_type](raw, None)
     return None if len(raw) > MAX_ANSWER_CHARS or "\\boxed" in raw else _read_latex(raw)
 
 
@@ -103,8 +108,11 @@ def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None)
     if said is None:
         return None
     said = said[-MAX_REPLY_CHARS:]
+    if gold_type == "number" and (boxes := list(_boxes(said))) and _NO_NUMBER.search(boxes[-1]):
+        return None
     answer = _marked(said, gold_type, n_choices) or _LAST_RESORTS[gold_type](said, n_choices)
-    return answer if answer and len(answer) <= MAX_ANSWER_CHARS else None
+    longest = MAX_FREE_CHARS if gold_type == "free" else MAX_ANSWER_CHARS
+    return answer if answer and len(answer) <= longest else None
 
 
 def after_reasoning(text: str) -> str | None:
@@ -127,12 +135,20 @@ def _marked(text: str, gold_type: GoldType, n_choices: int | None) -> str | None
     if gold_type == "choice":
         return _stated_letter(text, n_choices)
     for statement in reversed(list(_STATEMENT.finditer(text))[-MAX_MARKS:]):
+        if gold_type == "free":
+            return read(text[statement.end() :], n_choices)
         rest = text[statement.end() : statement.end() + MAX_ANSWER_CHARS].lstrip(" \t\r\n*_:")
         if answer := read(_CLAUSE_END.split(rest, maxsplit=1)[0], n_choices):
             return answer
     return None
 
 
+# `\boxed{unknown}` and `\boxed{10 or 7}` give no number, and what stands before them is not meant.
+_NO_NUMBER = re.compile(
+    r"\b(?:unknown|unclear|undefined|undetermined|indeterminate|inconclusive|impossible|insufficient|cannot|none|n/a"
+    r"|not\s(?:possible|enough|given|determined))\b|\d\D{0,40}\bor\b\D{0,40}\d",
+    re.IGNORECASE,
+)
 _BOX = re.compile(r"\\boxed\s{0,3}(?:(?P<brace>\{)|(?P<bare>-?\d+(?:[.,/]\d+)*|[A-Z](?![A-Za-z])))")
 
 
@@ -197,6 +213,24 @@ def _read_text(text: str, _: int | None = None) -> str | None:
     return words[:MAX_ANSWER_CHARS] or None
 
 
+def _read_boolean(text: str, _: int | None = None) -> str | None:
+    match = re.match(r"\W{0,9}(yes|no|true|false)\b", _without_markup(text[:100]), re.IGNORECASE)
+    return {"yes": "yes", "true": "yes", "no": "no", "false": "no"}[match[1].casefold()] if match else None
+
+
+def _first_or_last_boolean(text: str, _: int | None) -> str | None:
+    """ "Yes, because ..." or "... So no." In the middle of a reply the words weigh reasons."""
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    last = re.search(
+        r"\b(?:so|thus|therefore|hence|is|it's)[\s,:]{1,3}(yes|no|true|false)\W*$", lines[-1], re.IGNORECASE
+    )
+    return _read_boolean(last[1]) if last else _read_boolean(lines[-1]) or _read_boolean(lines[0])
+
+
+def _read_free(text: str, _: int | None = None) -> str | None:
+    return text.strip(" \t\r\n*_`")[:MAX_FREE_CHARS] or None
+
+
 def _last_line(text: str, _: int | None) -> str | None:
     return next((line for line in map(_read_text, reversed(text.splitlines())) if line), None)
 
@@ -259,13 +293,17 @@ _READERS: dict[GoldType, Callable[[str, int | None], str | None]] = {
     "number": _read_number,
     "latex": _read_latex,
     "choice": _read_letter,
+    "boolean": _read_boolean,
     "text": _read_text,
+    "free": _read_free,
 }
 _LAST_RESORTS: dict[GoldType, Callable[[str, int | None], str | None]] = {
     "number": _last_number,
     "latex": _last_formula,
     "choice": _only_letter,
+    "boolean": _first_or_last_boolean,
     "text": _last_line,
+    "free": _read_free,
 }
 
 
@@ -273,7 +311,7 @@ _LAST_RESORTS: dict[GoldType, Callable[[str, int | None], str | None]] = {
 
 
 def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
-    """Whether an answer means the same as gold. None = undecided, for formulas only.
+    """Whether an answer means the same as gold. None = undecided, for formulas and free text only.
 
     A percentage equals both its number and its hundredth, and a decimal of two places or more equals the
     never-ending fraction that it rounds: both ways of writing are asked for by one data set or another.
@@ -281,8 +319,10 @@ def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
     keys = answer_key(gold, gold_type), answer_key(answer, gold_type)
     if keys[0] == keys[1]:
         return True
-    if gold_type in ("choice", "text"):
+    if gold_type in ("choice", "boolean", "text"):
         return False
+    if gold_type == "free":
+        return None
     numbers = _number(gold, gold_type), _number(answer, gold_type)
     if all(numbers):
         return _same_number(*numbers)
@@ -307,9 +347,16 @@ def answer_key(answer: str, gold_type: GoldType) -> str:
         return str(number.value)
     if gold_type == "latex":
         return _latex_form(answer)
-    if gold_type == "choice":
-        return _read_letter(answer, None) or answer.strip()
+    if gold_type in ("choice", "boolean"):
+        return _READERS[gold_type](answer, None) or answer.strip()
     return _words(answer)
+
+
+def token_f1(gold: str, answer: str | None) -> float:
+    """SQuAD's F1: how many words answer and gold have in common, 1 = the same words in any order."""
+    theirs, ours = _words(gold).split(), _words(answer or "").split()
+    shared = (Counter(theirs) & Counter(ours)).total()
+    return 2 * shared / (len(theirs) + len(ours)) if shared else float(theirs == ours)
 
 
 def majority(answers: list[str | None], gold_type: GoldType) -> str | None:
@@ -364,10 +411,19 @@ def _plain(text: str) -> str:
     )
 
 
+_PLAIN_NUMBER = re.compile(r"([-+]?)\$?(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.(\d{1,11}))?", re.ASCII)
+
+
+@lru_cache(maxsize=65_536)
 def _number(answer: str, gold_type: GoldType) -> _Number | None:
     """The value of an answer that is a number, perhaps with a unit: always exact, never SymPy."""
     if len(answer) > MAX_ANSWER_CHARS or gold_type not in ("number", "latex"):
         return None
+    if plain := _PLAIN_NUMBER.fullmatch(answer):
+        # Most answers are, and need none of what follows.
+        decimals = plain[3] or ""
+        digits = int(plain[2].replace(",", "") + decimals)
+        return _Number(Fraction(-digits if plain[1] == "-" else digits, 10 ** len(decimals)), False, len(decimals))
     written = _read_number(answer) if gold_type == "number" else _without_unit(answer)
     match = _NUMBER.fullmatch(written or "")
     if match is None:

@@ -19,6 +19,8 @@ _TASK = {
     "number": f'Write the equation with its result, then finish with "{ANSWER_MARKER}" and the number.',
     "latex": "Reason step by step, then put the final answer in \\boxed{}.",
     "choice": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the letter in parentheses.',
+    "boolean": f'Reason step by step, then finish with "{ANSWER_MARKER}" and yes or no.',
+    "free": f'Finish with "{ANSWER_MARKER}" and the answer in one to three sentences.',
     "text": f'Reason step by step, then finish with "{ANSWER_MARKER}" and the answer in a few words.',
 }
 

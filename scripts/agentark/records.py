@@ -10,8 +10,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, get_args, get_origin
 
@@ -19,7 +21,7 @@ import msgspec
 
 from agentark.errors import UserError
 
-GoldType = Literal["number", "latex", "choice", "text"]
+GoldType = Literal["number", "latex", "choice", "boolean", "text", "free"]
 Split = Literal["train", "validation", "test"]
 TurnStatus = Literal["ok", "truncated", "failed"]
 TraceKind = Literal["stable", "corrective", "degraded", "wrong", "aggregate"]
@@ -47,6 +49,8 @@ class Question(Row):
     gold_type: GoldType
     choices: list[str] | None = None
     licence: str | None = None
+    origin_id: str | None = None
+    """The id of the question that this one was made from, where the dataset says so."""
 
 
 class Turn(Row):
@@ -129,17 +133,27 @@ class Trace(Row):
     text: str
     answer: str | None
     correct: bool
+    decided_by: Literal["rules", "verifier"] | None
+    """Who gave the verdict; None = nobody could, and the trace counts as not correct."""
     consensus: bool
     """The answer equals the debate's consensus (majority of the last round)."""
+    turned_round: int | None
+    """The round, up to this one, in which the agent last went from wrong to right or back; None = it never did."""
+    turned_by: list[int]
+    """The other agents whose answer it then took over, having read it."""
+    steps: list[tuple[int, int]]
+    """Character spans [start, end) of `text`, in order, not overlapping."""
     truncated: bool
     completion_tokens: int
+    licence: str | None = None
 
 
 class TrainingExample(Row):
     """One supervised example: the completion's characters from `answer_start` on state the final answer."""
 
     example_id: str
-    method: Literal["rsft", "da"]
+    method: str
+    """`rsft`, `da`, or a control."""
     question_id: str
     question: str
     choices: list[str] | None
@@ -149,6 +163,8 @@ class TrainingExample(Row):
     weight: float
     """Weights of one question sum to 1 (DA: 1/k, Eq. 2)."""
     trace_id: str
+    kind: TraceKind
+    licence: str | None = None
 
 
 class StepExample(Row):
@@ -166,6 +182,7 @@ class StepExample(Row):
     """Character spans [start, end) of `text`, in order, not overlapping."""
     labels: list[int]
     """1 = consistent with the verified consensus, 0 = not."""
+    licence: str | None = None
 
 
 class RlPrompt(Row):
@@ -178,6 +195,7 @@ class RlPrompt(Row):
     gold_type: GoldType
     pass_rate: float
     """Share of the debate's agent turns that were right on this question."""
+    licence: str | None = None
 
 
 class EvaluationRow(Row):
@@ -202,6 +220,8 @@ class EvaluationRow(Row):
     seconds: float
     """Wall seconds of the protocol over all its questions, divided by their number."""
     seed: int
+    f1: float | None = None
+    """SQuAD's, for gold that is text."""
 
 
 class FailedQuestion(Row):
@@ -210,6 +230,67 @@ class FailedQuestion(Row):
     question_id: str
     question: str
     reason: str
+
+
+class StepValues(Row):
+    """What continuations from the steps of a trace came to."""
+
+    trace_id: str
+    n: int
+    """Continuations a step."""
+    right: list[int]
+    """Of each step, how many of them ended right."""
+
+
+class Judgement(Row):
+    """Which traces of a question a language model finds to differ."""
+
+    question_id: str
+    chosen: list[str]
+    """Their ids; empty when it gave no valid list."""
+
+
+class Verdict(Row):
+    """What a language model says of an answer, beside what the rules say."""
+
+    item_id: str
+    """Of question, gold and answer, and of the trace where it was shown."""
+    question_id: str
+    question: str
+    gold: str
+    answer: str
+    by_rules: bool | None
+    """None = undecided."""
+    by_verifier: bool | None
+    """None = its reply was neither true nor false."""
+    probability: float | None
+    """Of "true", where the engine tells."""
+    reply: str
+
+
+class SkippedQuestion(Row):
+    """A train question that makes no training data, and why."""
+
+    question_id: str
+    reason: str
+    other_id: str
+    """The question that it repeats."""
+    other_set: str
+    """The dataset of that question."""
+    other_split: Split
+    similarity: float
+    """Share of three-word phrases in common, 1 = all."""
+
+
+class RejectedRow(Row):
+    """A row of a source that cannot be used, and why."""
+
+    where: str
+    """File and place, or an id."""
+    reason: str
+    """In words that are the same for all rows with this fault, so that they can be counted."""
+    sample: str
+    """Its beginning."""
 
 
 R = TypeVar("R", bound=Row)
@@ -336,3 +417,9 @@ def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             what = "is empty" if not line.strip() else f"is not a {kind.__name__}: {error}"
             raise UserError(f"{path}, line {number} {what}; {MAKE_ANEW}") from error
+
+
+def by_question(paths: Sequence[Path], kind: type[R]) -> Iterator[tuple[str, list[R]]]:
+    """The rows of one question after another; all stages write them side by side."""
+    rows = chain.from_iterable(read_rows(path, kind) for path in paths)
+    return ((key, list(group)) for key, group in groupby(rows, attrgetter("question_id")))

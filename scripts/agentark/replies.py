@@ -23,6 +23,7 @@ class _Kept(Row):
     cached_tokens: int
     completion_tokens: int
     latency_s: float
+    chances: dict[str, float] | None = None
 
 
 class ReplyLog:

@@ -1,4 +1,4 @@
-"""Runs a protocol over many questions at once.
+"""Runs a protocol over many questions at once, or any other work that asks a model about many things.
 
 Each question is a coroutine of its own: no question waits for another one's round, and all outstanding requests
 reach the engine together.
@@ -6,17 +6,20 @@ reach the engine together.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from agentark.protocols.conversation import QuestionFailedError
-from agentark.records import Debate, Question
+
+Q = TypeVar("Q")
+D = TypeVar("D")
 
 
 async def run(
-    questions: Iterable[Question],
-    protocol: Callable[[Question], Awaitable[Debate]],
-    on_done: Callable[[Debate], None],
+    questions: Iterable[Q],
+    protocol: Callable[[Q], Awaitable[D]],
+    on_done: Callable[[D], None],
     in_flight: int,
-    on_failed: Callable[[Question, str], None],
+    on_failed: Callable[[Q, str], None],
 ) -> None:
     """Hold a debate on every question.
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentark.debate_statistics import key_of
 from agentark.grading import is_right
 from agentark.protocols.conversation import label
 from agentark.records import SETTLER, SOLVER, Debate, Turn
+from agentark.traces import followed, key_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 GREEN, RED, YELLOW, BOLD, DIM, RESET = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -41,11 +41,7 @@ def lines(debate: Debate) -> Iterator[Line]:
         if turn.role == SOLVER:
             if before is not None and key_of(before, debate) != key_of(turn, debate):
                 change = f"changed from {before.answer or 'no answer'}"
-                heard = [debate.turns[place] for place in turn.reads]
-                led = [
-                    t for t in heard if t.agent != turn.agent and t.answer and key_of(t, debate) == key_of(turn, debate)
-                ]
-                if led:
+                if led := followed(turn, debate):
                     change += " to what " + ", ".join(label(t) for t in led) + " said"
             last[turn.agent] = turn
         yield Line(turn, label(turn), right, change)

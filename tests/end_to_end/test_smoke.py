@@ -49,14 +49,16 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "debates/smollm2-135m/chain_sum/0.jsonl.zst",
         "debates/smollm2-135m/chain_sum/0.parquet",
         "debates/smollm2-135m/chain_sum/0.manifest.json",
-        "traces/smollm2-135m/chain_sum.jsonl",
+        "traces/smollm2-135m/chain_sum/0.jsonl.zst",
         *(f"sets/smollm2-135m/chain_sum/{kind}.jsonl" for kind in ("rsft", "da", "prm", "rl")),
         "prm/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json",
         *(f"students/{m}/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json" for m in ("rsft", "da", "pad")),
         "evaluations/base/smollm2-135m/chain_sum.jsonl",
         "tables/summary.csv",
         "tables/debates.csv",
+        "tables/sets.csv",
         "figures/accuracy.svg",
+        "figures/sets.svg",
         "figures/debates.html",
     ):
         assert (results / name).stat().st_size > 0, name

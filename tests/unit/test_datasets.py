@@ -7,12 +7,19 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from agentark import datasets
 from agentark.config import Dataset
-from agentark.datasets import questions
 from agentark.errors import UserError
+from agentark.quarantine import Quarantine
+from agentark.records import RejectedRow, question_id, read_rows
+from agentark.stages import questions as questions_stage
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared benchmark data is not beside the checkout")
+
+
+def questions(name: str, dataset: Dataset) -> dict:
+    return datasets.questions(name, dataset, Quarantine("rows", 0, "key"))
 
 
 def jsonl(path: Path, rows: list[dict]) -> str:
@@ -68,30 +75,80 @@ def test_choices_and_zero_based_gold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"question": "a", "answer": "1"}\n\n', "line 2 is empty"),
-        ('{"question": "a", "answer": "1"}\n{"question": "b", "ans', "line 2 is not JSON"),
-        ('["a"]\n', "line 1 is not a JSON object"),
+        ('{"question": "a", "answer": "1"}\n\n', "1 with an empty line; first"),
+        ('{"question": "a", "answer": "1"}\n{"question": "b", "ans', "a line that is no JSON object; first"),
+        ('["a"]\n', "a line that is no JSON object"),
+        ('{"question": "caf\udce9", "answer": "1"}\n', "a line that is no JSON object"),
+        ('{"question": "half \\ud83d", "answer": "1"}\n', "half a character"),
         ('{"query": "a", "answer": "1"}\n', "no field `question`; the fields are query, answer"),
-        ('{"question": "a", "answer": null}\n', "unlabelled"),
-        ('{"question": "a", "answer": ""}\n', "unlabelled"),
-        ('{"question": " ", "answer": "1"}\n', "is empty; mend"),
-        ('{"question": "a", "answer": "no number here"}\n', "gold_type"),
+        ('{"question": "a", "answer": null}\n', "no gold answer in `answer`, as in a split without labels"),
+        ('{"question": "a", "answer": ""}\n', "no gold answer in `answer`"),
+        ('{"question": " ", "answer": "1"}\n', "nothing in `question`"),
+        ('{"question": "a", "answer": "no number here"}\n', "no number answer: it must hold one number"),
         ('{"question": "a", "answer": "1"}\n', "2 questions asked for"),
     ],
 )
 def test_a_bad_file_ends_with_one_sentence(tmp_path: Path, content: str, expected: str) -> None:
     path = tmp_path / "q.jsonl"
-    path.write_text(content, encoding="utf-8")
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError) as caught:
         questions("s", Dataset(source=str(path), test=2))
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
 
 
+def made(folder: Path, rows: list[dict], **settings: object) -> int:
+    source = jsonl(folder / "q.jsonl", rows)
+    (folder / "dataset.json").write_text(json.dumps({"source": source, "test": {"size": None}} | settings))
+    arguments = f"--config {folder}/dataset.json --dataset d --out {folder}/out --rejected {folder}/rejected.jsonl"
+    return questions_stage.main(arguments.split())
+
+
+def test_a_few_bad_rows_are_set_aside_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [{"question": "What?", "answer": "nothing"}, {"question": "", "answer": "1"}]
+    assert made(tmp_path, numbered(298) + bad) == 0
+    rejected = list(read_rows(tmp_path / "rejected.jsonl", RejectedRow))
+    assert sorted((row.where.rpartition(", ")[2], row.reason[:9]) for row in rejected) == [
+        ("line 299", "no number"),
+        ("line 300", "nothing i"),
+    ]
+    assert '"What?"' in "".join(row.sample for row in rejected)
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["facts"]["test"] == 298
+    assert "2 of 300 rows cannot be used" in capsys.readouterr().err
+
+
+def test_too_many_bad_rows_stop_the_run_and_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [{"question": "What?", "answer": "nothing"}] * 4
+    assert made(tmp_path, numbered(196) + bad) == 1
+    said = capsys.readouterr().err
+    assert "4 of 200 rows cannot be used: 4 with no number answer" in said
+    assert "datasets.d.rejected_share allows 1%" in said
+    assert len(list(read_rows(tmp_path / "rejected.jsonl", RejectedRow))) == 4
+    assert made(tmp_path, numbered(196) + bad, rejected_share=0.05) == 0
+
+
+def test_a_question_with_two_gold_answers_is_set_aside_whichever_comes_first(tmp_path: Path) -> None:
+    rows = numbered(300) + [
+        {"question": "What is 3 + 3?", "answer": "7"},
+        {"question": "What is 4 + 4?", "answer": "8.0"},
+    ]
+    assert made(tmp_path, rows) == 0
+    rejected = list(read_rows(tmp_path / "rejected.jsonl", RejectedRow))
+    assert [row.sample for row in rejected] == ["What is 3 + 3?"] * 2
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["facts"]["test"] == 299
+
+
+def test_the_question_that_a_row_was_made_from_is_named(tmp_path: Path) -> None:
+    rows = [{"question": "Ann has 3 and 4 more.", "answer": "7", "original_question": "What is  3 + 4?"}]
+    source = jsonl(tmp_path / "q.jsonl", rows)
+    [row] = questions("s", Dataset(source=source, origin="original_question", test=1))["test"]
+    assert row.origin_id == question_id("what is 3 + 4?")
+
+
 def test_an_unlabelled_choice_split_is_refused(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "q.jsonl", [{"q": "Which?", "opa": "x", "opb": "y", "cop": -1}])
     dataset = Dataset(source=source, question="q", gold="cop", choices=["opa", "opb"], gold_type="choice", test=1)
-    with pytest.raises(UserError, match="unlabelled"):
+    with pytest.raises(UserError, match="no option, as in a split without labels"):
         questions("s", dataset)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from agentark import debate_logs
 from agentark.errors import UserError
+from agentark.quarantine import Quarantine
 from agentark.records import Debate, Question, question_id, read_rows, write_rows
 from agentark.stages import import_debates
 from agentark.traces import traces_of
@@ -28,6 +29,13 @@ def question(text: str, gold: str) -> Question:
     )
 
 
+def read(path: Path) -> list[debate_logs.Log]:
+    rejected = Quarantine("logged debates", 0, "key")
+    logs = list(debate_logs.read(path, rejected))
+    rejected.judge(path / "rejected.jsonl")
+    return logs
+
+
 CONTEXTS = [context("It is 3.", "It is \\boxed{4}."), context("The answer is 4.", "Still 4.")]
 
 
@@ -41,7 +49,7 @@ CONTEXTS = [context("It is 3.", "It is \\boxed{4}."), context("The answer is 4."
 )
 def test_both_shapes_become_the_same_debate(tmp_path: Path, content: object) -> None:
     (tmp_path / "log.json").write_text(json.dumps(content))
-    [log] = debate_logs.read(tmp_path)
+    [log] = read(tmp_path)
     assert log.question == "2 + 2?"
     debate = debate_logs.debate(log, question("2 + 2?", "4"), "gpt")
     assert [(t.agent, t.round, t.prompt, t.answer) for t in debate.turns] == [
@@ -57,7 +65,7 @@ def test_both_shapes_become_the_same_debate(tmp_path: Path, content: object) -> 
 def test_a_system_message_belongs_to_the_next_prompt(tmp_path: Path) -> None:
     chat = [{"role": "system", "content": "Be brief."}, *context("4")]
     (tmp_path / "log.json").write_text(json.dumps([{"question": "q", "answer": "4", "agent_contexts": [chat]}]))
-    [log] = debate_logs.read(tmp_path)
+    [log] = read(tmp_path)
     assert log.dialogues == [[("Be brief.\n\nprompt 1", "4")]]
 
 
@@ -66,15 +74,16 @@ def test_a_system_message_belongs_to_the_next_prompt(tmp_path: Path) -> None:
     [
         ('[{"question": "q"', "not JSON"),
         ('"text"', "neither a list nor a mapping"),
-        ('[{"question": "q", "answer": "1"}]', "debate 1: not a logged debate"),
-        ('[{"question": "q", "answer": "1", "agent_contexts": []}]', "different numbers of replies"),
-        ('{"q": [[[{"role": "assistant", "content": null}]], "1"]}', "debate 1: not a logged debate"),
+        ('[{"question": "q", "answer": "1"}]', "1 with neither of the two shapes; first .*debate 1"),
+        ('[{"question": "q", "answer": "1", "agent_contexts": []}]', "1 with no replies; first .*debate 1"),
+        ('{"q": [[[{"role": "assistant", "content": null}]], "1"]}', "neither of the two shapes"),
+        ('{"q": [[[{"role": "assistant", "content": "\\ud83d"}]], "1"]}', "bytes that are not UTF-8"),
     ],
 )
 def test_a_bad_log_is_named(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "log.json").write_text(text)
     with pytest.raises(UserError, match=expected) as caught:
-        list(debate_logs.read(tmp_path))
+        read(tmp_path)
     assert "log.json" in str(caught.value)
 
 
@@ -83,11 +92,31 @@ def test_missing_logs_are_named(tmp_path: Path) -> None:
         debate_logs.files(tmp_path)
 
 
-def test_agents_with_different_numbers_of_replies_are_refused(tmp_path: Path) -> None:
-    content = [{"question": "q", "answer": "1", "agent_contexts": [context("1"), context("1", "2")]}]
-    (tmp_path / "log.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="different numbers of replies"):
-        list(debate_logs.read(tmp_path))
+def test_what_does_not_fit_the_others_is_set_aside(tmp_path: Path) -> None:
+    fine = {"question": "q", "answer": "1", "agent_contexts": [context("1", "2"), context("1", "2")]}
+    missed = fine | {"agent_contexts": [context("1"), context("1", "2")]}
+    three = fine | {"agent_contexts": [context("1", "2")] * 3}
+    text = json.dumps([fine, fine, missed, three, fine | {"question": "caf@"}]).encode().replace(b"@", b"\xe9")
+    (tmp_path / "log.json").write_bytes(text)
+    rejected = Quarantine("logged debates", 1, "key")
+    assert len(list(debate_logs.read(tmp_path, rejected))) == 2
+    assert rejected.n_rows == 5
+    assert set(rejected.reasons()) == {
+        "agents that miss a round",
+        "another number of agents than the other debates of its file",
+        "bytes that are not UTF-8",
+    }
+
+
+def test_what_a_prompt_quotes_was_read(tmp_path: Path) -> None:
+    quotes = [{"role": "user", "content": "One says: It is 4. Think again."}, {"role": "assistant", "content": "4"}]
+    contexts = [context("It is 3.") + quotes, context("It is 4.", "4"), context("It is 5.", "5")]
+    (tmp_path / "log.json").write_text(json.dumps([{"question": "q", "answer": "4", "agent_contexts": contexts}]))
+    [log] = read(tmp_path)
+    debate = debate_logs.debate(log, question("q", "4"), "gpt")
+    assert [turn.reads for turn in debate.turns] == [[], [], [], [0, 1], [1], [2]]
+    corrected = next(trace for trace in traces_of(debate) if trace.kind == "corrective")
+    assert (corrected.agent, corrected.turned_round, corrected.turned_by) == (0, 2, [1])
 
 
 def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +128,7 @@ def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pyt
     out, held_out = tmp_path / "out.jsonl", tmp_path / "held_out.jsonl"
     arguments = f"--config {tmp_path}/debates.json --teacher gpt --train {tmp_path}/train.jsonl"
     arguments += f" --held-out {tmp_path}/test.jsonl --out {out} --held-out-debates {held_out}"
+    arguments += f" --rejected {tmp_path}/rejected.jsonl"
     assert import_debates.main(arguments.split()) == 0
     assert [row.question.question for row in read_rows(out, Debate)] == ["a"]
     assert [row.question.question for row in read_rows(held_out, Debate)] == ["c"]
@@ -110,5 +140,7 @@ def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pyt
 
 @needs_shared
 def test_all_real_logs_are_read() -> None:
-    counts = {folder.name: sum(1 for _ in debate_logs.read(folder)) for folder in SHARED.iterdir()}
+    rejected = Quarantine("logged debates", 0, "key")
+    counts = {folder.name: sum(1 for _ in debate_logs.read(folder, rejected)) for folder in SHARED.iterdir()}
     assert counts == {"gpt35_3x2": 1895, "gpt35_gsm8k": 200, "slm_gsm8k": 40}
+    assert rejected.reasons() == {}

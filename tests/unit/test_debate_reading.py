@@ -50,15 +50,16 @@ MISLED = debate(
 )  # fmt: skip
 
 
-def tallied(*debates: Debate) -> dict[str, object]:
+def tally(*debates: Debate) -> Tally:
     tally = Tally()
     for row in debates:
         tally.add(row, verdicts_of(row))
-    return tally.row()
+    return tally
 
 
 def test_the_tally_counts_who_was_right_and_who_moved_whom() -> None:
-    row = tallied(CORRECTED, MISLED)
+    row = tally(CORRECTED, MISLED).row()
+    assert Tally.merged(json.loads(json.dumps(tally(one).sums())) for one in (CORRECTED, MISLED)).row() == row
     assert (row["teacher"], row["dataset"], row["part"], row["protocol"]) == ("t", "sums", "test", "debate")
     assert (row["questions"], row["accuracy"], row["first_round_vote_accuracy"]) == (2, 0.5, 1.0)
     assert (row["better_than_vote"], row["worse_than_vote"]) == (0, 1)
@@ -86,8 +87,9 @@ def test_no_debates_are_no_line() -> None:
 
 
 def test_the_table_puts_the_vote_and_equal_calls_beside_the_debate(tmp_path: Path) -> None:
-    (tmp_path / "test.json").write_text(json.dumps(tallied(CORRECTED, MISLED)))
-    (tmp_path / "none.json").write_text(json.dumps(Tally().row()))
+    for name, one in (("test", CORRECTED), ("second_shard", MISLED)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(tally(one).sums()))
+    (tmp_path / "none.json").write_text(json.dumps(Tally().sums()))
     rows = [
         EvaluationRow(
             model="t", method="base", teacher=None, train_set=None, protocol=protocol, benchmark="sums", seed=0,
@@ -99,7 +101,8 @@ def test_the_table_puts_the_vote_and_equal_calls_beside_the_debate(tmp_path: Pat
     ]  # fmt: skip
     write_rows(tmp_path / "rows.jsonl", rows)
     write_rows(tmp_path / "0.jsonl.zst", [CORRECTED, MISLED])
-    arguments = f"--statistics {tmp_path}/test.json {tmp_path}/none.json --evaluations {tmp_path}/rows.jsonl"
+    arguments = f"--statistics {tmp_path}/test.json {tmp_path}/second_shard.json {tmp_path}/none.json"
+    arguments += f" --evaluations {tmp_path}/rows.jsonl"
     arguments += f" --debates {tmp_path}/0.jsonl.zst --out {tmp_path}/debates.csv --text {tmp_path}/debates.txt"
     assert summarise_debates.main(f"{arguments} --samples {tmp_path}/debates.html".split()) == 0
     (line,) = pd.read_csv(tmp_path / "debates.csv").to_dict("records")

@@ -92,6 +92,23 @@ def test_a_reply_is_truncated_at_max_tokens_and_finished_at_the_end_token(engine
     assert not any("<|im_end|>" in reply.text or "<|endoftext|>" in reply.text for reply in replies)
 
 
+def test_a_choice_is_told_with_its_probability(engine, folder):
+    tokenizer, model = open_tokenizer(folder), open_model(folder, torch.float32)
+    choose = Sampling(temperature=0.0, max_tokens=8, choices=("true", "false"))
+    first = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in choose.choices]
+    for text, reply in zip(QUESTIONS[:6], ask(engine, QUESTIONS[:6], choose), strict=True):
+        logits = model(input_ids=torch.tensor([prompt_ids(tokenizer, user(text))])).logits[0, -1]
+        expected = torch.softmax(logits[first], dim=0).tolist()
+        assert reply.status == "ok"
+        assert reply.chances == pytest.approx(dict(zip(choose.choices, expected, strict=True)), abs=1e-4)
+        assert reply.text == max(reply.chances, key=reply.chances.get)
+
+
+def test_choices_that_begin_alike_are_refused(engine):
+    with pytest.raises(ValueError, match="begins two of them"):
+        ask(engine, ["What is 1 + 1?"], Sampling(temperature=0.0, max_tokens=8, choices=("true", "true")))
+
+
 def test_temperature_draws_and_zero_does_not(engine):
     drawn = ask(engine, ["What is 1 + 1?"] * 8, Sampling(temperature=1.0, max_tokens=8))
     assert len({reply.text for reply in drawn}) > 1

@@ -6,17 +6,19 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentark import grading, proving
-from agentark.grading import Grade, answer_key, equivalent, extract_answer, grade, majority, parse_gold
+from agentark.grading import Grade, answer_key, equivalent, extract_answer, grade, majority, parse_gold, token_f1
+from agentark.records import GoldType
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not at {DATA}")
-GOLD_TYPES = ("number", "latex", "choice", "text")
+GOLD_TYPES = get_args(GoldType)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,10 @@ GOLD_TYPES = ("number", "latex", "choice", "text")
         ("a patient ... The answer is (C)", "choice", "C"),
         ("  Robert Burns ", "text", "Robert Burns"),
         ("no", "text", "no"),
+        ("True", "boolean", "yes"),
+        ("no.", "boolean", "no"),
+        ("She said so.\nThe answer is: Yes", "boolean", "yes"),
+        (" It was the rain, not the wind. ", "free", "It was the rain, not the wind."),
     ],
 )
 def test_gold_is_read(raw, gold_type, gold):
@@ -60,7 +66,8 @@ def test_gold_is_read(raw, gold_type, gold):
     ("raw", "gold_type", "cause"),
     [
         ("", "number", "it must hold one number"),
-        ("none at all", "number", "none at all"),
+        ("none at all", "number", "no number answer"),
+        ("perhaps", "boolean", "it must be yes or no"),
         ("5 apples and 3 pears", "number", "it must hold one number"),
         (r"\boxed{}", "latex", "no latex answer"),
         ("  ", "latex", "no latex answer"),
@@ -120,6 +127,11 @@ def test_unreadable_gold_is_refused(raw, gold_type, cause):
         (r"\boxed{10{,}080}", "10080"),
         (r"\boxed{11,\! 111}", "11111"),
         (r"\boxed{12", "12"),
+        (r"She has 7. It is \boxed{\text{Not Possible}}", None),
+        (r"It was 22. \boxed{unknown}.", None),
+        (r"\boxed{2 \text{ or } 4}", None),
+        (r"\boxed{[10 inches or 7 inches]}", None),
+        (r"first \boxed{unknown}, then \boxed{5}", "5"),
         (r"\boxed{5}" + " and the answer is 6", "5"),
         ("<think>5</think> The answer is 6.", "6"),
         ("the template opened it </think> 8", "8"),
@@ -300,6 +312,47 @@ def test_grade_tells_wrong_from_undecided():
     assert grade("The answer is 19.", "18.0", "number") == Grade("19", correct=False, undecided=False)
     assert grade("I do not know.", "18", "number") == Grade(None, correct=False, undecided=False)
     assert grade(r"\boxed{9^{9^{9^9}}}", "5", "latex") == Grade("9^{9^{9^9}}", correct=False, undecided=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is yes.", "yes"),
+        ("It is warm. The answer is **No**.", "no"),
+        ("Yes, because it rains.", "yes"),
+        ("No. The sun is cold at night, yes.", "no"),
+        ("He did it.\nTherefore, yes", "yes"),
+        ("Some say yes and some say no.", None),
+        ("Nothing is known.", None),
+        (r"\boxed{\text{false}}", "no"),
+        ("<think> yes", None),
+    ],
+)
+def test_yes_or_no_is_found(text, answer):
+    assert extract_answer(text, "boolean") == answer
+
+
+def test_free_text_is_right_undecided_or_missing():
+    gold = "The rain stopped the match."
+    assert grade("Long talk.\nThe answer is the rain stopped the match", gold, "free").correct
+    other = grade("I think: it was called off because of rain. It rained.", gold, "free")
+    assert (other.correct, other.undecided) == (False, True)
+    assert other.answer == "I think: it was called off because of rain. It rained."
+    assert grade(" ", gold, "free") == Grade(None, correct=False, undecided=False)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "f1"),
+    [
+        ("Robert Burns", "robert burns!", 1.0),
+        ("the Robert Burns", "Burns", 2 / 3),
+        ("Robert Burns", "William Blake", 0.0),
+        ("a b c d", "a b", 0.5),  # "a" is an article
+        ("yes", None, 0.0),
+    ],
+)
+def test_f1_is_squads(gold, answer, f1):
+    assert token_f1(gold, answer) == pytest.approx(f1)
 
 
 def test_vote_counts_meanings_not_spellings():

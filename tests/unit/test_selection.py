@@ -4,10 +4,12 @@ import itertools
 import random
 import time
 
+import msgspec
 import pytest
 
 from agentark.records import Trace
-from agentark.selection import _equations, different_traces
+from agentark.selection import _equations, different_traces, diversity
+from agentark.steps import split_steps
 
 ADD = "He has 12 apples and buys 45 more. 12 + 45 = 57. The answer is 57."
 ADD_AGAIN = "He has 12 apples and buys 45 more. 45 + 12 = 57. The answer is 57."
@@ -29,6 +31,10 @@ def trace(text: str, agent: int = 0, number: int = 1, kind: str = "stable", **ch
         "answer": "57",
         "correct": kind in ("stable", "corrective"),
         "consensus": True,
+        "decided_by": "rules",
+        "turned_round": None,
+        "turned_by": [],
+        "steps": split_steps(text),
         "truncated": False,
         "completion_tokens": 10,
     }
@@ -93,6 +99,32 @@ def test_order_of_the_traces_does_not_matter():
 def test_never_more_than_k(k):
     traces = [trace(text, agent) for agent, text in enumerate([ADD, COUNT_UP, TENS, BARE])]
     assert len(different_traces(traces, k)) == min(k, 3)
+
+
+def test_medoids_stand_for_the_ways_of_solving():
+    again = ADD.replace("buys", "then buys").replace("12 + 45 = 57", "45 + 12 = 57, which is the sum")
+    third = ADD.replace("He has", "At first he has")
+    chosen = different_traces([trace(text, i) for i, text in enumerate([ADD, again, third, TENS])], 2, "k_medoids")
+    assert TENS in {one.text for one in chosen}
+    assert len(chosen) == 2
+
+
+def test_random_picks_are_the_same_again_and_bound_by_no_order():
+    traces = [trace(f"First {i} + {i} = {2 * i}. Then 50 + 7 = 57.", i) for i in range(8)]
+    chosen = different_traces(traces, 3, "random")
+    assert len(chosen) == 3
+    assert different_traces(traces[::-1], 3, "random") == chosen
+    elsewhere = [msgspec.structs.replace(one, question_id="other") for one in traces]
+    assert [one.agent for one in different_traces(elsewhere, 3, "random")] != [one.agent for one in chosen]
+
+
+def test_farthest_traces_are_more_diverse_than_random_ones():
+    near = [trace(ADD.replace("12 + 45", f"{i} + 12 + 45"), i) for i in range(6)]
+    traces = [*near, trace(TENS, 6), trace(COUNT_UP, 7)]
+    apart = {how: diversity(different_traces(traces, 3, how)) for how in ("max_min", "random")}
+    assert apart["max_min"] > apart["random"] > 0
+    assert diversity(traces[:1]) is None
+    assert diversity([traces[0], traces[0]]) == 0
 
 
 def test_several_questions_are_refused():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,11 +71,11 @@ class Faulty:
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
-    def ask(self, n: int = 1, **settings: Any) -> list[Reply]:
+    def ask(self, n: int = 1, sampling: Sampling = SAMPLING, **settings: Any) -> list[Reply]:
         async def all_at_once() -> list[Reply]:
             engine = Server(config.Server(url=self.url, model="m", **settings))
             messages = [{"role": "user", "content": "What is 2 + 3?"}]
-            return await asyncio.gather(*(engine.chat(messages, SAMPLING) for _ in range(n)))
+            return await asyncio.gather(*(engine.chat(messages, sampling) for _ in range(n)))
 
         return asyncio.run(all_at_once())
 
@@ -93,6 +94,22 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Faulty]]:
     for faulty in started:
         faulty.http.shutdown()
         faulty.http.server_close()
+
+
+def test_a_choice_is_read_from_the_servers_logprobs(serve):
+    tokens = [
+        {"token": token, "logprob": logprob} for token, logprob in ((" TRUE", -0.1), ("False", -2.4), ("x", -9.0))
+    ]
+    status, body, headers = completion("TRUE, because they are")
+    body["choices"][0]["logprobs"] = {"content": [{"top_logprobs": tokens}]}
+    choose = Sampling(temperature=0.0, max_tokens=8, choices=("true", "false"))
+    faulty = serve((status, body, headers))
+    (reply,) = faulty.ask(sampling=choose)
+    assert reply.text == "true"
+    assert reply.chances["true"] == pytest.approx(1 / (1 + math.exp(-2.3)))
+    assert (faulty.requests[0]["logprobs"], faulty.requests[0]["top_logprobs"]) == (True, 20)
+    (reply,) = serve(completion("false.")).ask(sampling=choose)
+    assert (reply.text, reply.chances) == ("false.", None)
 
 
 def test_a_request_says_all_that_decides_the_reply(serve):

@@ -36,6 +36,7 @@ def example(number: int, reasoning: str = "first add, which gives ", weight: flo
         answer_start=len(reasoning),
         weight=weight,
         trace_id=str(number),
+        kind="stable",
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from agentark import config, provenance
+from agentark.debate_statistics import Tally
 from agentark.records import (
     AGGREGATOR,
     Debate,
@@ -226,7 +227,8 @@ def test_a_teacher_is_scored_beside_its_debate_and_votes(folder: Path, tmp_path:
     assert calls == {"single": 1, "self_consistency": 5, "debate": 5, "first_round_vote": 2}
     assert len({row.question_id for row in rows if row.protocol != "single"}) == N_QUESTIONS // 2
     statistics = json.loads((tmp_path / "held.json").read_text())
-    assert (statistics["protocol"], statistics["questions"], statistics["calls_per_question"]) == ("debate", 3, 5)
+    row = Tally.merged([statistics]).row()
+    assert (row["protocol"], row["questions"], row["calls_per_question"]) == ("debate", 3, 5)
     assert len(list(read_rows(tmp_path / "held.jsonl.zst", Debate))) == 3
     again = score(folder, tmp_path / "again.jsonl", "--method", "base")
     assert [row.output for row in again] == [row.output for row in by_protocol["single"]]

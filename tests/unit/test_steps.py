@@ -1,12 +1,16 @@
 """Step spans: the same for every tokenizer, whatever the line ends."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentark.steps import split_steps
+
+PROCESSBENCH = Path(__file__).parents[3] / "shared/data/step_labels/processbench/gsm8k.json"
 
 
 def steps(text: str) -> list[str]:
@@ -67,3 +71,16 @@ def test_hostile_text_is_split_in_linear_time(unit):
     started = time.perf_counter()
     split_steps(unit * 30_000)
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.skipif(not PROCESSBENCH.is_file(), reason="ProcessBench is not beside the checkout")
+@pytest.mark.parametrize("joint", ["\n", "\n\n", "\r\n"])
+def test_joined_steps_of_processbench_are_found_again(joint: str) -> None:
+    found = total = 0
+    for row in json.loads(PROCESSBENCH.read_text(encoding="utf-8")):
+        steps = [step.strip() for step in row["steps"]]
+        ends = {len(joint.join(steps[: i + 1])) for i in range(len(steps) - 1)}
+        found += len(ends & {end for _, end in split_steps(joint.join(steps))})
+        total += len(ends)
+    assert total > 1_000
+    assert found >= 0.95 * total

@@ -19,10 +19,10 @@ args = sys.argv[1:]
 if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
     options = dict(zip(args[2:], args[3:]))
     for option in ("--out", "--manifest", "--counts", "--card", "--text", "--held-out-debates", "--table", "--held",
-                   "--statistics", "--samples"):
-        # What summarise_debates and plot_accuracy read under such a name, they do not write.
-        read = args[1].endswith((".summarise_debates", ".plot_accuracy")) and option in ("--statistics", "--table")
-        if option in options and not read:
+                   "--statistics", "--samples", "--skip", "--page", "--figure"):
+        # What these read under such a name, they do not write.
+        read = {{"summarise_debates": "--statistics", "plot_accuracy": "--table", "sets": "--skip"}}
+        if option in options and option != read.get(args[1].rpartition(".")[2]):
             path = pathlib.Path(options[option])
             files = [path / n for n in ("train.jsonl", "validation.jsonl", "test.jsonl", "manifest.json")]
             for file in files if args[1].endswith("questions") else [path]:

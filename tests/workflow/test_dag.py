@@ -12,11 +12,12 @@ import yaml
 from tests.workflow.finished_run import ROOT, Checkout
 
 WHOLE_DEMO = {
-    "freeze_settings": 13,
+    "freeze_settings": 15,
     "prepare_model": 1,
     "make_questions": 1,
     "hold_debates": 1,
     "extract_traces": 1,
+    "find_overlap": 1,
     "build_set": 4,
     "train_sft": 2,
     "train_prm": 1,
@@ -25,6 +26,7 @@ WHOLE_DEMO = {
     "evaluate_student": 3,
     "summarise": 1,
     "summarise_debates": 1,
+    "summarise_sets": 1,
     "plot_accuracy": 1,
 }
 TABLES = {"summarise": 1, "plot_accuracy": 1}
@@ -78,7 +80,9 @@ DEBATE_ON = {
     "evaluate_base": 1,
     "evaluate_student": 3,
     "summarise_debates": 1,
+    "summarise_sets": 1,
 }
+SET_ON = {"freeze_settings": 1, "build_set": 1, "summarise_sets": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +91,12 @@ DEBATE_ON = {
         ("grpo.learning_rate", 2.0e-6, {"freeze_settings": 1, "train_grpo": 1, "evaluate_student": 1}),
         ("prm.tau", 0.2, {"freeze_settings": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1}),
         ("sft.epochs", 3, {"freeze_settings": 1, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3}),
-        ("sets.da_traces", 2, {"freeze_settings": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}),
+        ("sets.da_traces", 2, {**SET_ON, "train_sft": 1, "evaluate_student": 1}),
+        ("sets.da_selection", "random", {**SET_ON, "train_sft": 1, "evaluate_student": 1}),
         (
             "sets.prm_traces",
             6,
-            {"freeze_settings": 1, "build_set": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
+            {**SET_ON, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
         ),
         (
             "evaluation.max_tokens",
@@ -100,7 +105,12 @@ DEBATE_ON = {
         ),
         ("debates.options.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
         ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
-        ("methods", ["rsft", "da"], {}),
+        ("methods", ["rsft", "da"], {"summarise_sets": 1}),
+        (
+            "methods",
+            ["rsft", "rejection"],
+            {"freeze_settings": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1, "summarise_sets": 1},
+        ),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(
@@ -167,12 +177,30 @@ def test_a_team_with_a_protocol_of_the_users_own(copy: Checkout) -> None:
     assert copy.would_run() == {}
     (copy.folder / "relay.py").write_text(relay.replace("round=1", "round=2"))
     after = {"hold_debates": 1, "extract_traces": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}
-    assert copy.would_run() == after | {"evaluate_base": 1, "summarise_debates": 1} | TABLES
+    assert copy.would_run() == after | {"evaluate_base": 1, "summarise_debates": 1, "summarise_sets": 1} | TABLES
     content["debates"]["options"] = {"agent": 3}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     result = copy.snakemake("-n")
     assert result.returncode != 0
     assert "debates.options: agent: unknown key; did you mean `agents`?" in result.stdout + result.stderr
+
+
+def test_models_are_asked_only_where_the_config_says_so(copy: Checkout) -> None:
+    path = copy.folder / "config" / "demo.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["traces"] = {"verifier": "smollm2-135m"}
+    content["sets"] |= {"da_selection": "judge", "judge": "smollm2-135m"}
+    content["sets"] |= {"prm_labels": "rollouts", "rollout_model": "smollm2-135m"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    counts = copy.would_run()
+    asked = {name: counts[name] for name in ("verify_answers", "judge_traces", "roll_out_steps")}
+    assert asked == dict.fromkeys(asked, 1)
+    assert (counts["extract_traces"], counts["summarise_verification"]) == (1, 1)
+    assert "hold_debates" not in counts
+    content["sets"]["judge"] = None
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    result = copy.snakemake("-n")
+    assert "sets.da_selection is `judge`: give `sets.judge`" in result.stdout + result.stderr
 
 
 def test_touched_files_rerun_nothing(copy: Checkout) -> None:

@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,debates}.csv and figures/."""
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,debates,sets}.csv and figures/."""
 
 
 rule summarise:
@@ -35,7 +35,7 @@ rule summarise_debates:
     input:
         statistics=debate_statistics(),
         evaluations=teacher_evaluations(),
-        debates=all_debates(),
+        debates=of_all_shards("debates/{teacher}/{dataset}/{shard}.jsonl.zst"),
     output:
         table=report(
             "results/{run}/tables/debates.csv",
@@ -66,6 +66,68 @@ rule summarise_debates:
         "python -m agentark.stages.summarise_debates --statistics {input.statistics:q}"
         " --evaluations {input.evaluations:q} --debates {input.debates:q} --out {output.table:q}"
         " --text {output.text:q} --samples {output.samples:q} > {log:q} 2>&1"
+
+
+rule summarise_sets:
+    """What the training sets hold and what was left out on the way."""
+    input:
+        cards=set_cards(),
+    output:
+        table=report(
+            "results/{run}/tables/sets.csv",
+            caption="../report/sets.rst",
+            category="Sets",
+            labels={"run": "{run}", "what": "table"},
+        ),
+        figure=report(
+            "results/{run}/figures/sets.svg",
+            caption="../report/sets.rst",
+            category="Sets",
+            labels={"run": "{run}", "what": "lengths"},
+        ),
+    log:
+        "results/{run}/logs/summarise_sets.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_sets.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_sets"),
+    shell:
+        "python -m agentark.stages.summarise_sets --cards {input.cards:q} --out {output.table:q}"
+        " --figure {output.figure:q} > {log:q} 2>&1"
+
+
+rule summarise_verification:
+    """How far the verifier and the rules agree."""
+    input:
+        counts=of_all_shards("verdicts/{teacher}/{dataset}/{shard}.counts.json"),
+    output:
+        table=report(
+            "results/{run}/tables/verification.csv",
+            caption="../report/verification.rst",
+            category="Debates",
+            labels={"run": "{run}", "what": "verification"},
+        ),
+    log:
+        "results/{run}/logs/summarise_verification.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_verification.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_verification"),
+    shell:
+        "python -m agentark.stages.summarise_verification --verdicts {input.counts:q} --out {output.table:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_accuracy:

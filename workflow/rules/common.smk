@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import get_args
 
 from agentark import config as agentark_config
 from agentark import debate_logs, protocols
@@ -22,6 +22,8 @@ def load_config():
 
 CONFIG = load_config()
 NAME = agentark_config.NAME
+CONTROLS = get_args(agentark_config.Control)
+SUPERVISED = ("rsft", "da", *CONTROLS)
 R = "results/{run}"
 
 
@@ -34,9 +36,9 @@ wildcard_constraints:
     teacher=NAME,
     student=NAME,
     train_set=NAME,
-    method="rsft|da|pad",
-    sft_method="rsft|da",
-    kind="rsft|da|prm|rl",
+    method="|".join((*SUPERVISED, "pad")),
+    sft_method="|".join(SUPERVISED),
+    kind="|".join((*SUPERVISED, "prm", "rl")),
     seed=r"\d+",
     shard=r"\d+",
 
@@ -96,23 +98,37 @@ def log_files():
 LOG_FILES = log_files()
 
 
-def debate_shards(wildcards):
-    n_shards = CONFIG.debates.shards if CONFIG.debates.source == "generate" else 1
+SHARDS = range(CONFIG.debates.shards if CONFIG.debates.source == "generate" else 1)
+
+
+def of_all_shards(pattern):
+    """Paths of every shard of every teacher on every train set."""
     return in_run(
-        "debates/{teacher}/{dataset}/{shard}.jsonl.zst",
-        teacher=wildcards.teacher,
-        dataset=wildcards.dataset,
-        shard=range(n_shards),
+        pattern, teacher=CONFIG.teachers, dataset=CONFIG.train_sets, shard=SHARDS
     )
 
 
-def all_debates():
-    return [
-        shard
-        for teacher in CONFIG.teachers
-        for dataset in CONFIG.train_sets
-        for shard in debate_shards(SimpleNamespace(teacher=teacher, dataset=dataset))
-    ]
+def verdicts_of_shard(wildcards):
+    """The verifier's verdicts, where there is one."""
+    shard = "results/{run}/verdicts/{teacher}/{dataset}/{shard}.jsonl"
+    return shard.format(**wildcards) if CONFIG.traces.verifier else []
+
+
+def shards_of(folder, wildcards, wanted=True):
+    """All shards of one teacher on one dataset, where they are wanted."""
+    suffix = "jsonl.zst" if folder == "traces" else "jsonl"
+    return in_run(
+        f"{folder}/{wildcards.teacher}/{wildcards.dataset}/{{shard}}.{suffix}",
+        shard=SHARDS if wanted else [],
+    )
+
+
+def asks_judge(wildcards):
+    return wildcards.kind == "da" and CONFIG.sets.da_selection == "judge"
+
+
+def asks_rollouts(wildcards):
+    return wildcards.kind == "prm" and CONFIG.sets.prm_labels == "rollouts"
 
 
 def policy_manifest(wildcards):
@@ -210,12 +226,7 @@ def evaluation_files():
 
 def debate_statistics():
     """What is told of every set of debates: those to learn from, and the held-out ones."""
-    files = in_run(
-        "traces/{teacher}/{dataset}.debates.json",
-        teacher=CONFIG.teachers,
-        dataset=CONFIG.train_sets,
-    )
-    return files + [
+    return of_all_shards("traces/{teacher}/{dataset}/{shard}.debates.json") + [
         path.replace(".jsonl", ".debates.json") for path in teacher_evaluations()
     ]
 
@@ -236,10 +247,23 @@ def set_kinds():
     return kinds + (["prm", "rl"] if "pad" in CONFIG.methods else [])
 
 
-def result_files():
-    return in_run("tables/{name}.csv", name=("summary", "debates")) + in_run(
-        "figures/accuracy.svg"
+def set_cards():
+    """The card of every set, those that a control is made from among them."""
+    kinds = set_kinds()
+    if set(kinds) & set(CONTROLS) and "rsft" not in kinds:
+        kinds = ["rsft", *kinds]
+    return in_run(
+        "sets/{teacher}/{dataset}/{kind}.card.json",
+        teacher=CONFIG.teachers,
+        dataset=CONFIG.train_sets,
+        kind=kinds,
     )
+
+
+def result_files():
+    tables = ["summary", "debates", "sets"]
+    tables += ["verification"] if CONFIG.traces.verifier else []
+    return in_run("tables/{name}.csv", name=tables) + in_run("figures/accuracy.svg")
 
 
 def memory_mb(megabytes):

@@ -50,6 +50,7 @@ else:
             held_out="results/{run}/debates/{teacher}/{dataset}/held_out.jsonl.zst",
         log:
             "results/{run}/logs/import_debates/{teacher}/{dataset}.log",
+            rejected="results/{run}/logs/import_debates/{teacher}/{dataset}.rejected.jsonl",
         benchmark:
             "results/{run}/benchmarks/import_debates/{teacher}/{dataset}.tsv"
         conda:
@@ -63,10 +64,10 @@ else:
         shell:
             "python -m agentark.stages.import_debates --config {input.settings:q} --teacher {wildcards.teacher:q}"
             " --train {input.train:q} --held-out {input.held_out:q} --out {output.debates:q}"
-            " --held-out-debates {output.held_out:q} --log {log:q}"
+            " --held-out-debates {output.held_out:q} --rejected {log.rejected:q} --log {log[0]:q}"
 
 
 rule debates:
     """All debates, held or imported."""
     input:
-        all_debates(),
+        of_all_shards("debates/{teacher}/{dataset}/{shard}.jsonl.zst"),

@@ -13,6 +13,7 @@ rule make_questions:
         manifest="results/{run}/questions/{dataset}/manifest.json",
     log:
         "results/{run}/logs/make_questions/{dataset}.log",
+        rejected="results/{run}/logs/make_questions/{dataset}.rejected.jsonl",
     benchmark:
         "results/{run}/benchmarks/make_questions/{dataset}.tsv"
     conda:
@@ -27,4 +28,4 @@ rule make_questions:
         logs=f"--logs {logs_folder()}" if logs_folder() else "",
     shell:
         "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"
-        " --out {params.folder:q} {params.logs} --log {log:q}"
+        " --out {params.folder:q} {params.logs} --rejected {log.rejected:q} --log {log[0]:q}"

@@ -1,14 +1,115 @@
-"""REQUIRED INPUTS: traces. OUTPUTS: sets/<teacher>/<dataset>/{rsft,da,prm,rl}.jsonl, each with a card of its counts."""
+"""REQUIRED INPUTS: traces, train questions, benchmarks. OUTPUTS: sets/<teacher>/<dataset>/<kind>.jsonl, each with a card
+of what it holds, and questions/<dataset>/skip.jsonl."""
+
+
+rule find_overlap:
+    """Name the train questions of {wildcards.dataset} that a benchmark asks too, or that repeat one another."""
+    input:
+        settings="results/{run}/settings/sets/overlap.json",
+        train="results/{run}/questions/{dataset}/train.jsonl",
+        benchmarks=in_run(
+            f"questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+            benchmark=CONFIG.benchmarks,
+        ),
+    output:
+        skip="results/{run}/questions/{dataset}/skip.jsonl",
+        counts="results/{run}/questions/{dataset}/overlap.json",
+    log:
+        "results/{run}/logs/find_overlap/{dataset}.log",
+        found="results/{run}/logs/find_overlap/{dataset}.found.jsonl",
+    benchmark:
+        "results/{run}/benchmarks/find_overlap/{dataset}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_digest("overlap"),
+    shell:
+        "python -m agentark.stages.overlap --config {input.settings:q} --train {input.train:q}"
+        " --benchmarks {input.benchmarks:q} --skip {output.skip:q} --counts {output.counts:q}"
+        " --found {log.found:q} --log {log[0]:q}"
+
+
+rule judge_traces:
+    """Ask the judge which right traces of {wildcards.teacher} on {wildcards.dataset} differ."""
+    input:
+        settings="results/{run}/settings/sets/judged.json",
+        engine="results/{run}/settings/engine.json",
+        model=manifests([CONFIG.sets.judge] if CONFIG.sets.judge else []),
+        traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
+    output:
+        "results/{run}/judged/{teacher}/{dataset}/{shard}.jsonl",
+    log:
+        "results/{run}/logs/judge_traces/{teacher}/{dataset}/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/judge_traces/{teacher}/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(16000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("judge"),
+        work="results/{run}/kept/judged/{teacher}/{dataset}/{shard}",
+    shell:
+        "python -m agentark.stages.judge --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
+
+
+rule roll_out_steps:
+    """Continue {wildcards.teacher}'s traces on {wildcards.dataset} from each of their steps."""
+    input:
+        settings="results/{run}/settings/sets/rollouts.json",
+        engine="results/{run}/settings/engine.json",
+        model=manifests(
+            [CONFIG.sets.rollout_model] if CONFIG.sets.rollout_model else []
+        ),
+        traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
+    output:
+        "results/{run}/rollouts/{teacher}/{dataset}/{shard}.jsonl",
+    log:
+        "results/{run}/logs/roll_out_steps/{teacher}/{dataset}/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/roll_out_steps/{teacher}/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(16000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("roll_out"),
+        work="results/{run}/kept/rollouts/{teacher}/{dataset}/{shard}",
+    shell:
+        "python -m agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
 
 
 rule build_set:
     """Choose the {wildcards.kind} rows from {wildcards.teacher}'s traces on {wildcards.dataset}."""
     input:
         settings="results/{run}/settings/sets/{kind}.json",
-        traces="results/{run}/traces/{teacher}/{dataset}.jsonl",
+        traces=lambda wildcards: shards_of("traces", wildcards),
+        skip="results/{run}/questions/{dataset}/skip.jsonl",
+        judged=lambda wildcards: shards_of("judged", wildcards, asks_judge(wildcards)),
+        values=lambda wildcards: shards_of(
+            "rollouts", wildcards, asks_rollouts(wildcards)
+        ),
+        rsft=lambda wildcards: (
+            f"results/{wildcards.run}/sets/{wildcards.teacher}/{wildcards.dataset}/rsft.jsonl"
+            if wildcards.kind in CONTROLS
+            else []
+        ),
     output:
         rows="results/{run}/sets/{teacher}/{dataset}/{kind}.jsonl",
         card="results/{run}/sets/{teacher}/{dataset}/{kind}.card.json",
+        page="results/{run}/sets/{teacher}/{dataset}/{kind}.card.md",
     log:
         "results/{run}/logs/build_set/{teacher}/{dataset}/{kind}.log",
     benchmark:
@@ -21,9 +122,15 @@ rule build_set:
         runtime=minutes(120),
     params:
         code=code_digest("sets"),
+        more=lambda wildcards, input: " ".join(
+            f"--{name} {input[name]}"
+            for name in ("judged", "values", "rsft")
+            if input[name]
+        ),
     shell:
         "python -m agentark.stages.sets --config {input.settings:q} --kind {wildcards.kind}"
-        " --traces {input.traces:q} --out {output.rows:q} --card {output.card:q} --log {log:q}"
+        " --traces {input.traces:q} --skip {input.skip:q} {params.more} --out {output.rows:q}"
+        " --card {output.card:q} --page {output.page:q} --log {log:q}"
 
 
 rule sets:

@@ -1,20 +1,53 @@
-"""REQUIRED INPUTS: debates. OUTPUTS: traces/<teacher>/<dataset>.jsonl, every turn graded, its counts, and what
-the debates tell."""
+"""REQUIRED INPUTS: debates. OUTPUTS: traces/<teacher>/<dataset>/<shard>.jsonl.zst, every turn graded, its counts, and
+what the debates tell."""
+
+
+rule verify_answers:
+    """Put what rules cannot decide in {wildcards.teacher}'s answers on {wildcards.dataset} to the verifier."""
+    input:
+        settings="results/{run}/settings/traces.json",
+        engine="results/{run}/settings/engine.json",
+        model=manifests([CONFIG.traces.verifier] if CONFIG.traces.verifier else []),
+        debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
+    output:
+        verdicts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.jsonl",
+        counts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.counts.json",
+        audit="results/{run}/verdicts/{teacher}/{dataset}/{shard}.audit.csv",
+    log:
+        "results/{run}/logs/verify_answers/{teacher}/{dataset}/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/verify_answers/{teacher}/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/worker-cpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory_mb(16000),
+        runtime=minutes(720),
+    params:
+        code=code_digest("verify"),
+        work="results/{run}/kept/verdicts/{teacher}/{dataset}/{shard}",
+    shell:
+        "python -m agentark.stages.verify --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --debates {input.debates:q} --work {params.work:q} --out {output.verdicts:q}"
+        " --counts {output.counts:q} --audit {output.audit:q} --log {log:q}"
 
 
 rule extract_traces:
-    """Grade every turn of {wildcards.teacher}'s debates on {wildcards.dataset}."""
+    """Grade every turn of one shard of {wildcards.teacher}'s debates on {wildcards.dataset}."""
     input:
-        settings="results/{run}/settings/debates.json",
-        debates=debate_shards,
+        settings="results/{run}/settings/traces.json",
+        debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
+        verdicts=verdicts_of_shard,
     output:
-        traces="results/{run}/traces/{teacher}/{dataset}.jsonl",
-        counts="results/{run}/traces/{teacher}/{dataset}.counts.json",
-        statistics="results/{run}/traces/{teacher}/{dataset}.debates.json",
+        traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
+        counts="results/{run}/traces/{teacher}/{dataset}/{shard}.counts.json",
+        statistics="results/{run}/traces/{teacher}/{dataset}/{shard}.debates.json",
     log:
-        "results/{run}/logs/extract_traces/{teacher}/{dataset}.log",
+        "results/{run}/logs/extract_traces/{teacher}/{dataset}/{shard}.log",
+        rejected="results/{run}/logs/extract_traces/{teacher}/{dataset}/{shard}.rejected.jsonl",
     benchmark:
-        "results/{run}/benchmarks/extract_traces/{teacher}/{dataset}.tsv"
+        "results/{run}/benchmarks/extract_traces/{teacher}/{dataset}/{shard}.tsv"
     conda:
         "../../envs/worker-cpu.yaml"
     threads: 1
@@ -23,17 +56,16 @@ rule extract_traces:
         runtime=minutes(120),
     params:
         code=code_digest("traces"),
+        verdicts=lambda wildcards, input: (
+            f"--verdicts {input.verdicts}" if input.verdicts else ""
+        ),
     shell:
-        "python -m agentark.stages.traces --config {input.settings:q} --debates {input.debates:q}"
+        "python -m agentark.stages.traces --config {input.settings:q} --debates {input.debates:q} {params.verdicts}"
         " --out {output.traces:q} --counts {output.counts:q} --statistics {output.statistics:q}"
-        " --log {log:q}"
+        " --rejected {log.rejected:q} --log {log[0]:q}"
 
 
 rule traces:
     """All graded traces."""
     input:
-        in_run(
-            "traces/{teacher}/{dataset}.jsonl",
-            teacher=CONFIG.teachers,
-            dataset=CONFIG.train_sets,
-        ),
+        of_all_shards("traces/{teacher}/{dataset}/{shard}.jsonl.zst"),

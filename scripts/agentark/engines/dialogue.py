@@ -13,13 +13,20 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
-    """The dialogue in the model's chat template, up to where its reply begins.
+    """The dialogue in the model's chat template, up to where its reply begins; a last message of its own goes on.
 
     Thinking is switched off where the template has the switch (Qwen3): its hidden text would fill `max_tokens`, and
     the reasoning that we distil is the visible one. Other templates never read the variable.
     """
     clean = [{**message, "content": _defused(tokenizer, message["content"])} for message in messages]
-    return tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    goes_on = messages[-1]["role"] == "assistant"
+    return tokenizer.apply_chat_template(
+        clean,
+        tokenize=False,
+        add_generation_prompt=not goes_on,
+        continue_final_message=goes_on,
+        enable_thinking=False,
+    )
 
 
 def _defused(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
@@ -61,3 +68,15 @@ def too_long(n_prompt_tokens: int, context: int) -> str | None:
         f"the prompt has {n_prompt_tokens} tokens and the context {context}: raise engine.max_model_len "
         "if the model allows it, or lower the tokens a reply may have"
     )
+
+
+def first_tokens(tokenizer: PreTrainedTokenizerBase, choices: tuple[str, ...]) -> dict[str, int]:
+    """The token that each choice begins with.
+
+    Raises:
+        ValueError: two of them begin alike.
+    """
+    first = {choice: tokenizer(choice, add_special_tokens=False)["input_ids"][0] for choice in choices}
+    if len(set(first.values())) < len(choices):
+        raise ValueError(f"{', '.join(choices)}: this tokenizer begins two of them with one token")
+    return first

@@ -16,12 +16,15 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from agentark import config
-from agentark.chat import Reply, Sampling
+from agentark.chat import Reply, Sampling, likeliest
 from agentark.errors import UserError
 from agentark.prompts import Message
 
 MAX_ANSWER_BYTES = 8 << 20
 LONGEST_PAUSE_S = 60.0
+TOP_LOGPROBS = 20
+"""The most that servers give."""
+UNLISTED = -100.0
 MAY_PASS = {408, 409, 425, 429}
 TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
@@ -32,9 +35,23 @@ class _Message(msgspec.Struct):
     reasoning: str | None = None
 
 
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Position(msgspec.Struct):
+    top_logprobs: list[_Token] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Position] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Cached(msgspec.Struct):
@@ -83,6 +100,7 @@ class Server:
 
     async def chat(self, messages: list[Message], sampling: Sampling) -> Reply:
         started = time.monotonic()
+        goes_on = messages[-1]["role"] == "assistant"
         body = {
             "model": self._settings.model,
             "messages": messages,
@@ -90,6 +108,9 @@ class Server:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             **({} if sampling.seed is None else {"seed": sampling.seed}),
+            **({"logprobs": True, "top_logprobs": TOP_LOGPROBS} if sampling.choices else {}),
+            # vLLM's and SGLang's way to go on with a reply that has begun.
+            **({"continue_final_message": True, "add_generation_prompt": False} if goes_on else {}),
             **self._settings.extra,
         }
         tries = AsyncRetrying(
@@ -100,7 +121,7 @@ class Server:
         )
         async with self._places:
             try:
-                reply = await tries(self._ask, body)
+                reply = await tries(self._ask, body, sampling.choices)
             except _MayPassError as fault:
                 n_tries = 1 + self._settings.retries
                 return Reply("", status="failed", error=f"{self._settings.url}: {fault} ({n_tries} tries)")
@@ -110,7 +131,7 @@ class Server:
         # Its connections belong to an event loop that has ended; they are closed with their sockets.
         pass
 
-    async def _ask(self, body: dict[str, Any]) -> Reply:
+    async def _ask(self, body: dict[str, Any], choices: tuple[str, ...]) -> Reply:
         """One try.
 
         Raises:
@@ -136,7 +157,7 @@ class Server:
         if status != 200:
             overflow = status in (400, 413, 422) and any(sign in text.lower() for sign in TOO_LONG)
             return Reply("", status="failed", error=f"HTTP {status}: {text}", overflow=overflow)
-        return self._read(content)
+        return self._read(content, choices)
 
     async def _post(self, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
         content = bytearray()
@@ -147,7 +168,7 @@ class Server:
                     raise _MayPassError(f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB")
         return got.status_code, got.headers, bytes(content)
 
-    def _read(self, content: bytes) -> Reply:
+    def _read(self, content: bytes, choices: tuple[str, ...]) -> Reply:
         try:
             completion = msgspec.json.decode(content, type=_Completion)
             choice = completion.choices[0]
@@ -158,6 +179,10 @@ class Server:
         said, usage = choice.message, completion.usage or _Usage()
         thought = said.reasoning_content or said.reasoning
         cached = usage.prompt_tokens_details
+        if choices and choice.logprobs and choice.logprobs.content:
+            text, chances = likeliest(_logprobs(choice.logprobs.content[0].top_logprobs, choices))
+            n_in, n_out = usage.prompt_tokens, usage.completion_tokens
+            return Reply(text, chances=chances, prompt_tokens=n_in, completion_tokens=n_out)
         return Reply(
             (f"<think>{thought}</think>\n" if thought else "") + (said.content or ""),
             status="truncated" if choice.finish_reason == "length" else "ok",
@@ -178,6 +203,15 @@ class Server:
     def _redacted(self, text: str) -> str:
         """A server's words without the key, which some servers repeat."""
         return text.replace(self._key, "***") if self._key else text
+
+
+def _logprobs(tokens: list[_Token], choices: tuple[str, ...]) -> dict[str, float]:
+    """Of each choice, by the tokens that begin it; a choice outside of the server's list is as good as impossible."""
+    starts = [(token.token.strip().casefold(), token.logprob) for token in tokens]
+    return {
+        choice: max((logprob for start, logprob in starts if start and choice.startswith(start)), default=UNLISTED)
+        for choice in choices
+    }
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -13,8 +13,8 @@ import torch
 from transformers import GenerationConfig
 
 from agentark import config, models
-from agentark.chat import Reply, Sampling
-from agentark.engines.dialogue import context_length, prompt_ids, too_long
+from agentark.chat import Reply, Sampling, likeliest
+from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
 from agentark.prompts import Message
 
@@ -29,8 +29,8 @@ GATHER_S = 0.02
 class _Request:
     prompt_ids: list[int]
     sampling: Sampling
-    reply: asyncio.Future[tuple[list[int], bool]]
-    """Completion tokens, and whether the model ended the reply itself."""
+    reply: asyncio.Future[tuple[list[int], bool] | dict[str, float]]
+    """Completion tokens, and whether the model ended the reply itself; of choices, their log-probabilities."""
 
 
 class Transformers:
@@ -67,7 +67,12 @@ class Transformers:
         self._waiting.append(request)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        completion, ended = await request.reply
+        answered = await request.reply
+        if isinstance(answered, dict):
+            text, chances = likeliest(answered)
+            seconds = time.monotonic() - started
+            return Reply(text, chances=chances, prompt_tokens=len(ids), completion_tokens=1, latency_s=seconds)
+        completion, ended = answered
         return Reply(
             self._tokenizer.decode(completion, skip_special_tokens=True),
             status="ok" if ended else "truncated",
@@ -117,7 +122,7 @@ class Transformers:
         return batch
 
     @torch.inference_mode()
-    def _generate(self, batch: list[_Request]) -> list[tuple[list[int], bool]]:
+    def _generate(self, batch: list[_Request]) -> list[tuple[list[int], bool] | dict[str, float]]:
         sampling = batch[0].sampling
         longest = max(len(request.prompt_ids) for request in batch)
         padding = [longest - len(request.prompt_ids) for request in batch]
@@ -125,6 +130,16 @@ class Transformers:
             [[self._tokenizer.pad_token_id] * n + request.prompt_ids for n, request in zip(padding, batch, strict=True)]
         )  # (B, P)
         attention_mask = torch.tensor([[0] * n + [1] * (longest - n) for n in padding])  # (B, P)
+        if sampling.choices:
+            first = first_tokens(self._tokenizer, sampling.choices)
+            position_ids = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+            logits = self._model(
+                input_ids=input_ids.to(self._model.device),
+                attention_mask=attention_mask.to(self._model.device),
+                position_ids=position_ids.to(self._model.device),
+                logits_to_keep=1,
+            ).logits[:, -1]  # (B, V)
+            return [{choice: float(row[token]) for choice, token in first.items()} for row in logits.float()]
         room = min(sampling.max_tokens, self._context - longest)
         output_ids = self._model.generate(
             input_ids=input_ids.to(self._model.device),

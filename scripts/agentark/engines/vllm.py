@@ -31,8 +31,8 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 
 from agentark import config
-from agentark.chat import Reply, Sampling
-from agentark.engines.dialogue import context_length, prompt_ids, too_long
+from agentark.chat import Reply, Sampling, likeliest
+from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
 from agentark.models import open_tokenizer
 from agentark.prompts import Message
@@ -88,6 +88,7 @@ class Vllm:
         ids = prompt_ids(self._tokenizer, messages)
         if error := too_long(len(ids), self._context):
             return Reply("", status="failed", error=error, overflow=True, prompt_tokens=len(ids))
+        first = first_tokens(self._tokenizer, sampling.choices)
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -95,6 +96,11 @@ class Vllm:
             seed=sampling.seed if self.seeds_requests else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+        if first:
+            params = SamplingParams(
+                temperature=0.0, max_tokens=1, logprobs=len(first), logprob_token_ids=[*first.values()],
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )  # fmt: skip
         request = _Request(ids, params, Future())
         self._requests.put(request)
         # Looked at after putting: the thread notes its fault before it empties the queue, so no request is left over.
@@ -102,10 +108,16 @@ class Vllm:
             raise self._fault
         output = await asyncio.wrap_future(request.reply)
         completion = output.outputs[0]
+        text, chances, cut = completion.text, None, completion.finish_reason == "length"
+        if first:
+            logprobs = completion.logprobs[0]
+            text, chances = likeliest({choice: logprobs[token].logprob for choice, token in first.items()})
+            cut = False
         return Reply(
-            completion.text,
-            status="truncated" if completion.finish_reason == "length" else "ok",
-            overflow=completion.finish_reason == "length" and len(completion.token_ids) < sampling.max_tokens,
+            text,
+            status="truncated" if cut else "ok",
+            overflow=cut and len(completion.token_ids) < sampling.max_tokens,
+            chances=chances,
             prompt_tokens=len(ids),
             cached_tokens=output.num_cached_tokens or 0,
             completion_tokens=len(completion.token_ids),

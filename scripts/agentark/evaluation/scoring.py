@@ -1,6 +1,6 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
-from agentark.grading import is_right, majority
+from agentark.grading import is_right, majority, token_f1
 from agentark.records import Debate, EvaluationRow
 
 
@@ -34,6 +34,7 @@ def evaluation_row(
         output=turns[-1].reply if turns else "",
         answer=answer,
         correct=is_right(answer, question.gold, question.gold_type),
+        f1=token_f1(question.gold, answer) if question.gold_type in ("text", "free") else None,
         truncated=any(turn.status == "truncated" for turn in turns),
         calls=len(turns),
         prompt_tokens=sum(turn.prompt_tokens for turn in turns),

@@ -21,6 +21,7 @@ COLUMNS = [
     "accuracy",
     "ci_low",
     "ci_high",
+    "f1",
     "difference_points",
     "p_value",
     "p_holm",
@@ -33,7 +34,8 @@ COLUMNS = [
     "truncated_share",
     "no_answer_share",
 ]
-METHODS = {"base": 0, "rsft": 1, "da": 2, "pad": 3}
+METHODS = ["base", "answer_only", "single_cot", "majority", "rejection", "rsft", "da", "pad"]
+"""In the order of what they know: a control stands before what it is a control for."""
 PROTOCOLS = ["single", "first_round_vote", "self_consistency"]
 """They come first, in this order; what a teacher's agents held comes after them."""
 
@@ -76,7 +78,7 @@ def summary(rows: Iterable[EvaluationRow]) -> pd.DataFrame:
 
 def _position(item: tuple[Arm, dict[str, EvaluationRow]]) -> tuple[object, ...]:
     arm = item[0]
-    method = METHODS[arm.method]
+    method = METHODS.index(arm.method)
     protocol = PROTOCOLS.index(arm.protocol) if arm.protocol in PROTOCOLS else len(PROTOCOLS)
     return arm.benchmark, method, arm.model, protocol, arm.teacher or "", arm.train_set or "", arm.seed
 
@@ -98,6 +100,7 @@ def _line(arm: Arm, rows: dict[str, EvaluationRow], arms: dict[Arm, dict[str, Ev
         "accuracy": n_correct / n,
         "ci_low": low,
         "ci_high": high,
+        "f1": None if any(row.f1 is None for row in rows.values()) else _mean(rows, "f1"),
         "calls_per_question": _mean(rows, "calls"),
         "prompt_tokens_per_question": _mean(rows, "prompt_tokens"),
         "output_tokens_per_question": _mean(rows, "completion_tokens"),
@@ -124,7 +127,7 @@ def _mean(rows: dict[str, EvaluationRow], field: str) -> float:
 def as_text(table: pd.DataFrame) -> str:
     """The table for a terminal: what a reader compares first."""
     lines = [
-        f"{'benchmark':<14} {'model':<18} {'method':<6} {'protocol':<17} {'n':>5}  "
+        f"{'benchmark':<14} {'model':<18} {'method':<11} {'protocol':<17} {'n':>5}  "
         f"{'accuracy [95% CI]':<22} {'vs base':>8} {'p':>8}  {'calls':>5} {'tokens':>7} {'seconds':>8}"
     ]
     for row in table.to_dict("records"):
@@ -134,7 +137,7 @@ def as_text(table: pd.DataFrame) -> str:
         p_value = ("<0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.4f}") if compared else "-"
         seconds = f"{row['seconds_per_question']:.2f}" if pd.notna(row["seconds_per_question"]) else "-"
         lines.append(
-            f"{row['benchmark']:<14} {row['model']:<18} {row['method']:<6} {row['protocol']:<17} {row['n']:>5}  "
+            f"{row['benchmark']:<14} {row['model']:<18} {row['method']:<11} {row['protocol']:<17} {row['n']:>5}  "
             f"{interval:<22} {difference:>8} {p_value:>8}  {row['calls_per_question']:>5.1f} "
             f"{row['output_tokens_per_question']:>7.1f} {seconds:>8}"
         )

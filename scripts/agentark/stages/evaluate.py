@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--team", type=Path, help="frozen team of a teacher: score its protocol and votes as well")
     parser.add_argument("--debates", type=Path, help="frozen debate settings, with --team")
     parser.add_argument("--name", required=True, help="model or team in the config that this is, or was trained from")
-    parser.add_argument("--method", required=True, choices=("base", "rsft", "da", "pad"))
+    parser.add_argument("--method", required=True, help="how it was trained, or `base`")
     parser.add_argument("--teacher", help="whose debates it was trained on")
     parser.add_argument("--train-set", help="dataset it was trained on")
     parser.add_argument("--seed", type=int, required=True, help="training seed")
@@ -56,7 +56,7 @@ def work(args: argparse.Namespace) -> None:
         for row in debates:
             tally.add(row, verdicts_of(row))
         write_rows(args.held, debates)
-        write_json(args.statistics, tally.row())
+        write_json(args.statistics, tally.sums())
     n_correct = sum(row.correct for row in rows if row.protocol == "single")
     say(f"evaluation   {args.method} {args.name}: {n_correct}/{len(questions)} right")
 

@@ -30,7 +30,7 @@ def work(args: argparse.Namespace) -> None:
             for protocol in (debate, first_round_vote(debate))
         ]
     write_rows(args.out, rows)
-    write_json(args.statistics, tally.row())
+    write_json(args.statistics, tally.sums())
     say(f"evaluation   {args.teacher}: {len(rows) // 2} imported debates scored")
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from agentark import config, debate_logs, stage
 from agentark.errors import UserError
+from agentark.grading import is_right, parse_gold
 from agentark.progress import say
+from agentark.quarantine import Quarantine
 from agentark.records import Debate, Question, question_id, read_rows, write_rows
 
 
@@ -16,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--held-out", type=Path, required=True, help="questions to score on")
     parser.add_argument("--out", type=Path, required=True, help="debates of the train questions")
     parser.add_argument("--held-out-debates", type=Path, required=True, help="debates of the held-out questions")
+    parser.add_argument("--rejected", type=Path, required=True, help="logged debates that cannot be used, and why")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -24,22 +27,39 @@ def work(args: argparse.Namespace) -> None:
     train = {row.question_id: row for row in read_rows(args.train, Question)}
     held_out = {row.question_id: row for row in read_rows(args.held_out, Question)}
     debates: dict[str, Debate] = {}
-    n_read = 0
-    for log in debate_logs.read(Path(settings.logs or "")):
-        n_read += 1
+    rejected = Quarantine("logged debates", settings.failed_share, "debates.failed_share")
+    n_repeated = 0
+    for log in debate_logs.read(Path(settings.logs or ""), rejected):
         key = question_id(log.question)
         question = train.get(key) or held_out.get(key)
-        if question is not None and key not in debates:
+        if question is None:
+            continue
+        if not same_gold(log, question):
+            rejected.add(log.where, "another gold answer than the question's", f"{log.gold} for {question.gold}")
+        elif key in debates:
+            n_repeated += 1
+        else:
             debates[key] = debate_logs.debate(log, question, args.teacher)
+    rejected.judge(args.rejected)
     chosen = [debates[key] for key in train if key in debates]
     if not chosen:
         raise UserError(
-            f"{settings.logs}: none of its {n_read} debates is about a train question; "
+            f"{settings.logs}: none of its {rejected.n_rows} debates is about a train question; "
             "give the dataset `source: debate-logs`, or logs of debates about its questions"
         )
     write_rows(args.held_out_debates, (debates[key] for key in held_out if key in debates))
     write_rows(args.out, chosen)
-    say(f"debates      {n_read} logged, {len(chosen)} about train questions, {len(debates) - len(chosen)} held out")
+    say(
+        f"debates      {rejected.n_rows} logged, {len(chosen)} about train questions, {len(debates) - len(chosen)} "
+        f"held out, {n_repeated} on a question that had one already, {len(rejected)} unusable"
+    )
+
+
+def same_gold(log: debate_logs.Log, question: Question) -> bool:
+    try:
+        return is_right(parse_gold(log.gold, question.gold_type), question.gold, question.gold_type)
+    except ValueError:
+        return False
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ import pandas as pd
 
 from agentark.records import atomic_path
 
-COLOURS = {"base": "#8c8c8c", "rsft": "#1f77b4", "da": "#2ca02c", "pad": "#d62728"}
+COLOURS = {
+    "base": "#8c8c8c",
+    "rsft": "#1f77b4",
+    "da": "#2ca02c",
+    "pad": "#d62728",
+    **dict.fromkeys(("answer_only", "single_cot", "majority", "rejection"), "#e0a030"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agentark import config, datasets, provenance, stage
 from agentark.progress import say
+from agentark.quarantine import Quarantine
 from agentark.records import write_rows
 
 
@@ -13,12 +14,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataset", required=True, help="name of the dataset in the config")
     parser.add_argument("--logs", type=Path, help="debate logs, for `source: debate-logs`")
     parser.add_argument("--out", type=Path, required=True, help="folder of the three parts and their manifest")
+    parser.add_argument("--rejected", type=Path, required=True, help="rows that are no questions, and why")
     return stage.run(work, parser.parse_args(argv), online=True)
 
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Dataset)
-    parts = datasets.questions(args.dataset, settings, args.logs)
+    rejected = Quarantine("rows", settings.rejected_share, f"datasets.{args.dataset}.rejected_share")
+    parts = datasets.questions(args.dataset, settings, rejected, args.logs)
+    rejected.judge(args.rejected)
     counts = {part: write_rows(args.out / f"{part}.jsonl", rows) for part, rows in parts.items()}
     provenance.write_manifest(
         args.out / "manifest.json",
@@ -26,9 +30,11 @@ def work(args: argparse.Namespace) -> None:
         stage="questions",
         settings=settings.model_dump(mode="json"),
         parents=[],
-        facts=counts,
+        facts=counts | {"rejected": rejected.reasons()},
     )
     say(f"questions    {args.dataset}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))
+    if len(rejected):
+        say(f"questions    {rejected}")
 
 
 if __name__ == "__main__":

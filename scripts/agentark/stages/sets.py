@@ -1,51 +1,54 @@
-"""Traces to one training set: R-SFT, DA, step examples for the PRM, or prompts for RL."""
+"""Traces to one training set: R-SFT, DA, their controls, step examples for the PRM, or prompts for RL."""
 
 import argparse
-import itertools
 from collections import Counter
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentark import config, provenance, sets, stage
+from agentark import config, provenance, set_cards, sets, stage
 from agentark.errors import UserError
 from agentark.progress import say
-from agentark.records import Row, Trace, read_rows, write_rows
+from agentark.records import (
+    Judgement,
+    Row,
+    SkippedQuestion,
+    StepValues,
+    Trace,
+    TrainingExample,
+    by_question,
+    read_rows,
+    write_rows,
+    write_text,
+)
 
-KINDS = ("rsft", "da", "prm", "rl")
+KINDS = ("rsft", "da", "prm", "rl", *sets.CONTROLS)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--traces", type=Path, nargs="+", required=True, help="the shards of one teacher and dataset")
+    parser.add_argument("--skip", type=Path, required=True, help="questions to leave out, and why")
+    parser.add_argument("--judged", type=Path, nargs="*", default=[], help="which traces a judge picked, for DA")
+    parser.add_argument("--values", type=Path, nargs="*", default=[], help="what steps are worth, for the PRM")
+    parser.add_argument("--rsft", type=Path, help="the R-SFT set that a control stands against")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--card", type=Path, required=True, help="counts at every filter, JSON")
+    parser.add_argument("--card", type=Path, required=True, help="what the set holds and what was left out, JSON")
+    parser.add_argument("--page", type=Path, required=True, help="the same to read, Markdown")
     return stage.run(work, parser.parse_args(argv))
 
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Sets)
-    counts: Counter[str] = Counter()
-
-    def rows() -> Iterator[Row]:
-        # The traces stage writes a question's traces side by side.
-        for _, group in itertools.groupby(read_rows(args.traces, Trace), attrgetter("question_id")):
-            traces = list(group)
-            made = rows_of(args.kind, traces, settings)
-            counts["questions"] += 1
-            counts["questions_used"] += bool(made)
-            counts["questions_without_a_right_agent"] += not sets.agents_right_at_the_end(traces)
-            counts["rows"] += len(made)
-            counts["corrective_rows"] += _n_corrective(made, traces)
-            yield from made
-
-    write_rows(args.out, rows())
-    if not counts["rows"]:
+    skipped = {row.question_id: row.reason for row in read_rows(args.skip, SkippedQuestion)}
+    card = set_cards.Card(args.kind)
+    write_rows(args.out, rows(args, settings, skipped, card))
+    facts = card.facts()
+    if not facts["rows"]:
         args.out.unlink()
         raise UserError(
-            f"{args.traces}: no trace fits the {args.kind} set ({counts['questions']} questions, "
-            f"{counts['questions_without_a_right_agent']} without an agent that was right at the end); "
+            f"{args.traces[0].parent}: no trace fits the {args.kind} set ({facts['questions']} questions, "
+            f"{facts['questions_without_a_right_agent']} without an agent that was right at the end); "
             "debate more or easier questions, or lower sets.min_correct_agents"
         )
     provenance.write_manifest(
@@ -53,27 +56,67 @@ def work(args: argparse.Namespace) -> None:
         kind="set",
         stage="sets",
         settings=settings.model_dump(mode="json"),
-        parents=[args.traces],
-        facts=dict(counts),
+        parents=[*args.traces, args.skip, *args.judged, *args.values, *([args.rsft] if args.rsft else [])],
+        facts=facts,
     )
-    used = f"{counts['questions_used']}/{counts['questions']} questions"
-    say(f"sets         {args.kind}: {counts['rows']} rows from {used}")
+    write_text(args.page, set_cards.page(facts, settings))
+    used = f"{facts['questions_used']}/{facts['questions']} questions"
+    say(f"sets         {args.kind}: {facts['rows']} rows from {used}")
 
 
-def rows_of(kind: str, traces: list[Trace], settings: config.Sets) -> list[Row]:
-    """The rows of one question for one kind of set."""
-    if kind == "rsft":
-        return sets.training_examples(traces, kind, settings.rsft_traces, settings)
-    if kind == "da":
-        return sets.training_examples(traces, kind, settings.da_traces, settings)
-    if kind == "prm":
-        return sets.step_examples(traces, settings.prm_traces)
-    return [sets.rl_prompt(traces)]
+def rows(
+    args: argparse.Namespace, settings: config.Sets, skipped: dict[str, str], card: set_cards.Card
+) -> Iterator[Row]:
+    """The rows of all questions, in the order of the traces."""
+    rsft = by_question([args.rsft], TrainingExample) if args.rsft else iter(())
+    against = next(rsft, None)
+    judged = {row.question_id: row.chosen for path in args.judged for row in read_rows(path, Judgement)}
+    values = {row.trace_id: row for path in args.values for row in read_rows(path, StepValues)}
+    control = sets.ControlSet(args.kind) if args.kind in sets.CONTROLS else None
+    shares = equal_shares(args.traces, settings, skipped) if settings.corrective == "equal" else None
+    for question_id, traces in by_question(args.traces, Trace):
+        if question_id in skipped:
+            card.skip(skipped[question_id])
+            continue
+        made: Sequence[Row] = []
+        if args.kind == "prm":
+            made = sets.step_examples(traces, settings, values)
+        elif args.kind == "rl":
+            made = [sets.rl_prompt(traces)]
+        elif control is None:
+            which = shares.get(question_id, "none") if shares is not None else settings.corrective
+            by_judge = judged.get(question_id, ())
+            made = sets.training_examples(args.kind, traces, settings, which, card.counts, by_judge)
+        elif against and against[0] == question_id:
+            made = control.rows(traces, against[1])
+            against = next(rsft, None)
+        card.add(traces, made)
+        yield from made
+    if control is not None:
+        card.counts["rows_fewer_than_rsft"] = control.owed_rows
+        card.counts["tokens_fewer_than_rsft"] = control.owed_tokens
 
 
-def _n_corrective(rows: list[Row], traces: list[Trace]) -> int:
-    corrective = {trace.trace_id for trace in traces if trace.kind == "corrective"}
-    return sum(getattr(row, "trace_id", None) in corrective for row in rows)
+def equal_shares(paths: Sequence[Path], settings: config.Sets, skipped: dict[str, str]) -> dict[str, sets.Which]:
+    """For as many questions `only` corrective traces as `exclude` for others; questions with neither are left out."""
+    able = {True: [], False: []}
+    both: list[str] = []
+    for question_id, traces in by_question(paths, Trace):
+        kinds = {t.kind == "corrective" for t in sets.candidates(traces, settings, "prefer", Counter())}
+        if len(kinds) == 2:
+            both.append(question_id)
+        elif kinds and question_id not in skipped:
+            able[kinds.pop()].append(question_id)
+    for question_id in both:
+        if question_id not in skipped:
+            able[len(able[True]) <= len(able[False])].append(question_id)
+    n = min(map(len, able.values()))
+    # By id, which is a hash: as good as drawn, and the same whatever the order.
+    return {
+        question_id: "only" if corrective else "exclude"
+        for corrective, ids in able.items()
+        for question_id in sorted(ids)[:n]
+    }
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from agentark.debate_statistics import Tally
 from agentark.evaluation.statistics import exact_mcnemar, paired
 from agentark.records import Debate, EvaluationRow, atomic_path, read_rows, write_text
 from agentark.transcripts import as_html, lines
@@ -45,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    found = (json.loads(path.read_text(encoding="utf-8")) for path in args.statistics)
-    rows = [line for line in found if line.get("questions")]
+    rows = tallied(args.statistics)
     by_protocol = answers(args.evaluations)
     for line in rows:
         line["p_value_vote"] = exact_mcnemar(line["better_than_vote"], line["worse_than_vote"])
@@ -63,6 +63,15 @@ def work(args: argparse.Namespace) -> None:
         table.to_csv(partial, index=False, float_format="%.6g")
     write_text(args.text, as_text(rows))
     write_text(args.samples, as_html(list(samples(args.debates))))
+
+
+def tallied(statistics: list[Path]) -> list[dict[str, Any]]:
+    """A row for each teacher, dataset and part: its shards together."""
+    shards: dict[str, list[dict[str, Any]]] = {}
+    for path in statistics:
+        sums = json.loads(path.read_text(encoding="utf-8"))
+        shards.setdefault(json.dumps(sums["of"]), []).append(sums)
+    return [Tally.merged(found).row() for of, found in shards.items() if of != "{}"]
 
 
 def answers(evaluations: list[Path]) -> dict[tuple[str, str, str], dict[str, bool]]:

@@ -1,0 +1,60 @@
+"""Which right traces of a question differ, as a language model finds: for `sets.da_selection: judge`."""
+
+import argparse
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from agentark import config, judging, scheduler, sets, stage
+from agentark.asking import asking, unexpected
+from agentark.chat import Chat
+from agentark.progress import say
+from agentark.records import Judgement, Trace, by_question, write_rows
+from agentark.selection import distinct_traces
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--engine", type=Path, required=True, help="frozen engine settings, JSON")
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the judge")
+    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where replies are kept until all are there")
+    parser.add_argument("--out", type=Path, required=True)
+    return stage.run(work, parser.parse_args(argv))
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Sets)
+    engine_settings = stage.settings(args.engine, config.Engine)
+    choices = [able for _, traces in by_question([args.traces], Trace) if len(able := candidates(traces, settings)) > 1]
+    found: list[Judgement] = []
+    if choices:
+        line = {"stage": "judge", "n_items": len(choices), "unit": "questions"}
+        with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
+
+            async def judged(traces: list[Trace]) -> Judgement:
+                return await judgement(traces, settings.da_traces, chat)
+
+            def keep(row: Judgement) -> None:
+                found.append(row)
+                progress.update()
+
+            asyncio.run(scheduler.run(choices, judged, keep, places, unexpected))
+    write_rows(args.out, sorted(found, key=lambda row: row.question_id))
+    n_none = sum(not row.chosen for row in found)
+    say(f"judge        {len(found)} questions with several different traces, no valid list for {n_none}")
+
+
+def candidates(traces: list[Trace], settings: config.Sets) -> list[Trace]:
+    """What there is to choose from; of a question with one, nothing is asked."""
+    which = "exclude" if settings.corrective == "exclude" else "prefer"
+    return distinct_traces(sets.candidates(traces, settings, which, Counter()))
+
+
+async def judgement(traces: list[Trace], k: int, chat: Chat) -> Judgement:
+    chosen = await judging.judged(traces, k, chat)
+    return Judgement(question_id=traces[0].question_id, chosen=[trace.trace_id for trace in chosen or []])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,52 @@
+"""What the steps of traces are worth, by continuations from each: for `sets.prm_labels: rollouts`."""
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from agentark import config, rollouts, scheduler, stage
+from agentark.asking import asking, unexpected
+from agentark.progress import say
+from agentark.records import StepValues, Trace, by_question, write_rows
+from agentark.sets import traces_for_steps
+from agentark.steps import Span
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--engine", type=Path, required=True, help="frozen engine settings, JSON")
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the model that continues")
+    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where replies are kept until all are there")
+    parser.add_argument("--out", type=Path, required=True)
+    return stage.run(work, parser.parse_args(argv))
+
+
+Item = tuple[Trace, str, list[Span]]
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Sets)
+    engine_settings = stage.settings(args.engine, config.Engine)
+    todo = [item for _, traces in by_question([args.traces], Trace) for item in traces_for_steps(traces, settings)]
+    found: list[StepValues] = []
+    if todo:
+        line = {"stage": "roll-out", "n_items": len(todo), "unit": "traces"}
+        with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
+
+            async def valued(item: Item) -> StepValues:
+                return await rollouts.values(*item, settings.rollouts, chat)
+
+            def keep(row: StepValues) -> None:
+                found.append(row)
+                progress.update()
+
+            asyncio.run(scheduler.run(todo, valued, keep, places, unexpected))
+    write_rows(args.out, sorted(found, key=lambda row: row.trace_id))
+    n_steps = sum(len(row.right) for row in found)
+    n_right = sum(right > 0 for row in found for right in row.right)
+    say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+"""Answers that the rules cannot decide, put to a language model; with a sample of those that they can."""
+
+import argparse
+import asyncio
+import csv
+import heapq
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from agentark import config, scheduler, stage, verification
+from agentark.asking import asking, unexpected
+from agentark.chat import Chat
+from agentark.progress import say
+from agentark.records import Debate, Question, Verdict, content_id, read_rows, write_json, write_rows, write_text
+from agentark.traces import verdicts_of
+
+AUDIT_COLUMNS = ["question", "gold", "answer", "by_rules", "by_verifier", "probability", "by_human"]
+AUDIT_ROWS = 100
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = stage.parser(__doc__)
+    parser.add_argument("--engine", type=Path, required=True, help="frozen engine settings, JSON")
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the verifier")
+    parser.add_argument("--debates", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="where replies are kept until all are there")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--counts", type=Path, required=True, help="agreement with the rules, JSON")
+    parser.add_argument("--audit", type=Path, required=True, help="verdicts for a person to check, CSV")
+    return stage.run(work, parser.parse_args(argv))
+
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, config.Traces)
+    engine_settings = stage.settings(args.engine, config.Engine)
+    undecided, times, decided, n_answers = items(args.debates, settings)
+    todo = [*undecided.values(), *decided]
+    verdicts: list[Verdict] = []
+    if todo:
+        line = {"stage": "verify", "n_items": len(todo), "unit": "answers"}
+        with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
+
+            def keep(verdict: Verdict) -> None:
+                verdicts.append(verdict)
+                progress.update()
+
+            asyncio.run(scheduler.run(todo, partial(judged, chat), keep, places, unexpected))
+    write_rows(args.out, sorted(verdicts, key=lambda verdict: verdict.item_id))
+    agreement = verification.Agreement.of(verdicts)
+    left = sum(times[verdict.item_id] for verdict in verdicts if verdict.by_verifier is None)
+    counts = {
+        "answers": n_answers,
+        "undecided_by_rules": times.total(),
+        "asked": len(todo),
+        "undecided_by_both": left,
+        "audited": agreement.n,
+        "both_right": agreement.both_right,
+        "both_wrong": agreement.both_wrong,
+        "false_accepts": agreement.false_accepts,
+        "false_rejects": agreement.false_rejects,
+    }
+    write_json(args.counts, counts)
+    write_text(args.audit, audit(verdicts))
+    kappa = "-" if agreement.kappa is None else f"{agreement.kappa:.2f}"
+    say(
+        f"verify       {times.total()} of {n_answers} answers undecided by rules, {left} after the verifier; kappa "
+        f"{kappa} on {agreement.n} that rules decide, {agreement.false_accepts} false accepts, "
+        f"{agreement.false_rejects} false rejects"
+    )
+
+
+Item = tuple[str, Question, str, str | None, bool | None]
+"""Id, question, answer, the trace if it is shown, the rules' verdict."""
+
+
+def items(debates: Path, settings: config.Traces) -> tuple[dict[str, Item], Counter[str], list[Item], int]:
+    """The undecided items and how often each occurs, some decided ones, and how many answers there are.
+
+    The smallest hashes make the sample.
+    """
+    undecided: dict[str, Item] = {}
+    times: Counter[str] = Counter()
+    sample: list[tuple[int, str, Item]] = []
+    in_sample: set[str] = set()
+    n_answers = 0
+    for item in found(debates, settings):
+        n_answers += 1
+        if item[4] is None:
+            undecided[item[0]] = item
+            times[item[0]] += 1
+        elif item[0] not in in_sample:
+            # The largest hash is on top, so it is the one that a smaller one replaces.
+            entry = (-int(content_id("audit", item[0]), 16), item[0], item)
+            if len(sample) < settings.audit:
+                heapq.heappush(sample, entry)
+                in_sample.add(item[0])
+            elif sample and entry > sample[0]:
+                in_sample.remove(heapq.heapreplace(sample, entry)[1])
+                in_sample.add(item[0])
+    return undecided, times, [item for _, _, item in sorted(sample)], n_answers
+
+
+def found(debates: Path, settings: config.Traces) -> Iterator[Item]:
+    for debate in read_rows(debates, Debate):
+        for turn, grade in zip(debate.turns, verdicts_of(debate), strict=True):
+            if grade is not None and grade.answer is not None:
+                trace = turn.reply if settings.verifier_sees == "trace" else None
+                name = verification.item_id(debate.question, grade.answer, trace)
+                yield name, debate.question, grade.answer, trace, None if grade.undecided else grade.correct
+
+
+async def judged(chat: Chat, item: Item) -> Verdict:
+    name, question, answer, trace, by_rules = item
+    reply = await chat(verification.messages(question, answer, trace), verification.SAMPLING)
+    verdict, probability = verification.read(reply)
+    return Verdict(
+        item_id=name,
+        question_id=question.question_id,
+        question=question.question,
+        gold=question.gold,
+        answer=answer,
+        by_rules=by_rules,
+        by_verifier=verdict,
+        probability=probability,
+        reply=reply.text or reply.error or "",
+    )
+
+
+def audit(verdicts: list[Verdict]) -> str:
+    """Rows for a person: first where verifier and rules differ, then what only the verifier decided."""
+
+    def worth(verdict: Verdict) -> tuple[bool, bool, str]:
+        differ = None not in (verdict.by_rules, verdict.by_verifier) and verdict.by_rules != verdict.by_verifier
+        return not differ, verdict.by_rules is not None, verdict.item_id
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, AUDIT_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for verdict in sorted(verdicts, key=worth)[:AUDIT_ROWS]:
+        writer.writerow({name: _inert(getattr(verdict, name, "")) for name in AUDIT_COLUMNS})
+    return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """What a spreadsheet would take for a formula becomes a text."""
+    formula = isinstance(value, str) and re.match(r"[=@+\t\r]|-(?!\d)", value)
+    return f"'{value}" if formula else value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
