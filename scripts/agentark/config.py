@@ -63,7 +63,7 @@ class Model(Section):
         description="Hugging Face id, local folder, path of a `.gguf` file, or `package:NAME` for a GGUF file that "
         "an installed Python package ships",
     )
-    server: Server | None = Field(None, description="ask this server instead of loading weights; for teachers only")
+    server: Server | None = Field(None, description="ask this server instead of loading weights; not for students")
     revision: str | None = Field(None, description="git revision on the Hub; none = newest")
     gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
 
@@ -399,7 +399,12 @@ class Config(Section):
     students: list[str] = Field(min_length=1, description="models that are trained")
     train_sets: list[str] = Field(min_length=1, description="datasets to debate and train on")
     benchmarks: list[str] = Field(min_length=1, description="datasets to score on")
-    methods: list[Method] = Field(["rsft", "da", "pad"], min_length=1, description="how students are trained")
+    methods: list[Method] = Field(
+        ["rsft", "da", "pad"],
+        min_length=1,
+        description="how students are trained; `answer_only`, `single_cot`, `majority` and `rejection` are R-SFT's "
+        "controls (docs/sets.md)",
+    )
     seeds: list[int] = Field([0], min_length=1, description="training seeds, one student each")
     engine: Engine = Field(Engine(), description="text generation")
     debates: Debates = Field(Debates(), description="debates")
