@@ -1,6 +1,7 @@
 """One model that many small questions are put to: the verifier, the judge, the roller of steps.
 
-Replies are kept until the job is done, so that a killed one asks nothing twice.
+Replies are kept, so that a killed job asks nothing twice. Failed requests are not, and too many of them end the job:
+a server that is down must not pass for a model that says nothing.
 """
 
 from collections.abc import Iterator
@@ -8,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agentark import config, provenance, scheduler
-from agentark.chat import Chat
+from agentark.chat import Chat, Reply, Sampling
 from agentark.engines import open_models, watched
+from agentark.errors import UserError
 from agentark.progress import Progress
+from agentark.prompts import Message
 from agentark.replies import ReplyLog
+
+FAILED_SHARE = 0.01
 
 
 @contextmanager
@@ -23,18 +28,37 @@ def asking(
     Args:
         work: folder in which replies are kept.
         stage, n_items, unit: of the progress line.
+
+    Raises:
+        UserError: more than `FAILED_SHARE` of the requests failed.
     """
     decides = settings.model_dump_json(include={"kind", "dtype", "max_model_len", "seed"})
     with open_models({"model": manifest}, settings) as models:
         replies = ReplyLog(work / "replies.jsonl")
         progress = Progress(stage, n_items, unit)
+        errors: list[str] = []
+        asked = 0
+
+        async def chat(messages: list[Message], sampling: Sampling) -> Reply:
+            nonlocal asked
+            asked += 1
+            reply = await kept(messages, sampling)
+            if reply.status == "failed":
+                errors.append(reply.error or "no reply")
+            return reply
+
         try:
-            chat = replies.kept(
+            kept = replies.kept(
                 watched(models.chat("model"), progress), f"{provenance.model_identity(manifest)} {decides}"
             )
             yield chat, scheduler.places(settings.in_flight, models.capacity, settings.max_model_len), progress
         finally:
             replies.close()
+        if len(errors) > FAILED_SHARE * asked:
+            raise UserError(
+                f"{stage}: {len(errors)} of {asked} requests failed, the first: {errors[0]}. The others are kept; the "
+                "same command asks these again"
+            )
 
 
 def unexpected(item: object, reason: str) -> None:

@@ -455,6 +455,10 @@ class Config(Section):
             raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
         if self.sets.prm_labels == "rollouts" and self.sets.rollout_model is None:
             raise ValueError("sets.prm_labels is `rollouts`: give `sets.rollout_model`, the name of a model")
+        if self.sets.da_selection == "judge" and self.sets.corrective == "equal":
+            raise ValueError(
+                "sets.da_selection: `judge` picks among traces of both kinds, so it cannot hold them `equal`"
+            )
         _require("train_sets", self.train_sets, "datasets", self.datasets)
         _require("benchmarks", self.benchmarks, "datasets", self.datasets)
         for name in self.train_sets:

@@ -80,11 +80,15 @@ def _pool(
         # As many as are asked for, and the generator knows its answers.
         for row in rows:
             rejected.n_rows += 1
-            yield _question(row, name, dataset)
+            try:
+                yield _question(row, name, dataset)
+            except BadRowError as error:
+                rejected.add(f"{source}, {row['_where']}", str(error), json.dumps(row, default=str))
         return
     found: list[tuple[str, Question]] = []
     for row in rows:
-        rejected.n_rows += 1
+        # Logs were counted when they were read.
+        rejected.n_rows += source != IMPORTED_QUESTIONS
         where = row["_where"] if source == IMPORTED_QUESTIONS else f"{source}, {row['_where']}"
         try:
             found.append((where, _question(row, name, dataset)))
@@ -217,14 +221,29 @@ def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
         gold_type=dataset.gold_type,
         choices=choices,
         licence=dataset.licence,
-        origin_id=question_id(_text(row, dataset.origin)) if dataset.origin else None,
+        origin_id=_origin_id(row, dataset.origin),
     )
 
 
 def _text(row: dict[str, Any], question: str) -> str:
     """A field's text, or a template's with its fields filled in: `question`, `{Body} {Question}`."""
     template = question if "{" in question else f"{{{question}}}"
-    return re.sub(r"\{([^{}]+)\}", lambda match: str(_field(row, match[1])).strip(), template).strip()
+    return re.sub(r"\{([^{}]+)\}", lambda match: _filled(row, match[1]), template).strip()
+
+
+def _filled(row: dict[str, Any], field: str) -> str:
+    value = _field(row, field)
+    if value is None:
+        raise BadRowError(f"nothing in `{field}`")
+    return str(value).strip()
+
+
+def _origin_id(row: dict[str, Any], field: str | None) -> str | None:
+    """None also where this source has no such field: the test part is seldom made from anything."""
+    try:
+        return question_id(_text(row, field)) if field else None
+    except BadRowError:
+        return None
 
 
 def _choices(row: dict[str, Any], dataset: Dataset) -> list[str] | None:

@@ -5,12 +5,12 @@ answer.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from agentark.evaluation.scoring import first_round_vote
-from agentark.grading import Grade, is_right
+from agentark.grading import Grade, answer_key, is_right
 from agentark.records import SOLVER, Debate, Turn
 from agentark.traces import followed, key_of, kind_of
 
@@ -48,7 +48,12 @@ class Tally:
         }
         n["questions"] += 1
         n["consensus"] += debate.consensus_round is not None
-        right, vote_right = _right(debate), _right(first_round_vote(debate))
+        known = {
+            key_of(turn, debate): verdict.correct
+            for turn, verdict in zip(debate.turns, verdicts, strict=True)
+            if verdict
+        }
+        right, vote_right = _right(debate, known), _right(first_round_vote(debate), known)
         n["right"] += right
         n["vote_right"] += vote_right
         n["better_than_vote"] += right and not vote_right
@@ -122,8 +127,12 @@ class Tally:
         }
 
 
-def _right(debate: Debate) -> bool:
-    return is_right(debate.answer, debate.question.gold, debate.question.gold_type)
+def _right(debate: Debate, known: Mapping[str | None, bool]) -> bool:
+    """By the verdict on a turn that gave the same answer, which may be a verifier's, else by rules."""
+    question, answer = debate.question, debate.answer
+    if answer is not None and (key := answer_key(answer, question.gold_type)) in known:
+        return known[key]
+    return is_right(answer, question.gold, question.gold_type)
 
 
 def _distinct(debate: Debate, number: int) -> int:

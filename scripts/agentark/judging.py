@@ -12,7 +12,8 @@ from agentark.chat import Chat, Sampling
 from agentark.prompts import Message, question_text
 from agentark.records import Trace
 
-MAX_TRACES, MAX_TRACE_CHARS = 12, 4_000
+MAX_TRACES, MAX_TRACE_CHARS = 8, 2_000
+"""Together some 5,000 tokens."""
 TRIES = 2
 TASK = (
     "Choose up to {k} of these solutions that reach the answer in different ways: other identities or heuristics, "

@@ -51,4 +51,5 @@ def answer_statement(answer: str, gold_type: GoldType) -> str:
     """The sentence that states a final answer, as `solve` asks for it."""
     if gold_type == "latex":
         return f"\\boxed{{{answer}}}"
-    return f"{ANSWER_MARKER} ({answer})." if gold_type == "choice" else f"{ANSWER_MARKER} {answer}."
+    stated = f"{ANSWER_MARKER} ({answer})" if gold_type == "choice" else f"{ANSWER_MARKER} {answer}"
+    return stated if stated.endswith((".", "!", "?")) else f"{stated}."

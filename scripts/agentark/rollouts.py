@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from agentark.chat import Chat, Sampling
 from agentark.grading import grade
 from agentark.prompts import solve_messages
+from agentark.protocols.conversation import QuestionFailedError
 from agentark.records import StepValues, Trace
 from agentark.steps import Span
 
@@ -24,6 +25,9 @@ async def values(trace: Trace, text: str, steps: Sequence[Span], n: int, chat: C
 
     Returns:
         For each step, how many of the continuations end with the right answer.
+
+    Raises:
+        QuestionFailedError: a request failed.
     """
     n_choices = len(trace.choices) if trace.choices else None
 
@@ -34,8 +38,11 @@ async def values(trace: Trace, text: str, steps: Sequence[Span], n: int, chat: C
             {"role": "assistant", "content": prefix},
         ]
         reply = await chat(asked, Sampling(TEMPERATURE, MAX_TOKENS, seed=number))
-        # The continuation alone: a prefix holds numbers that are no answer.
-        return grade(reply.text, trace.gold, trace.gold_type, n_choices).correct
+        if reply.status == "failed":
+            raise QuestionFailedError(reply.error or "no reply")
+        # The continuation alone, for a prefix holds numbers that are no answer; unless the model finds it finished.
+        said = reply.text if reply.text.strip() else prefix
+        return grade(said, trace.gold, trace.gold_type, n_choices).correct
 
     async def count(step: int) -> int:
         return sum(await asyncio.gather(*(right(step, number) for number in range(n))))

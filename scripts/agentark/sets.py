@@ -134,7 +134,8 @@ class ControlSet:
         if self._kind == "answer_only":
             made = [_without_reasoning(row) for row in rsft]
         else:
-            made = [example(self._kind, trace, as_completion(trace)) for trace in self._candidates(traces)]
+            weight = rsft[0].weight
+            made = [example(self._kind, trace, as_completion(trace), weight) for trace in self._candidates(traces)]
         chosen: list[TrainingExample] = []
         while made and self.owed_rows:
             a_row = self.owed_tokens / self.owed_rows

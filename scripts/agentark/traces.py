@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agentark.grading import Grade, answer_key, grade, majority
 from agentark.prompts import ANSWER_MARKER, answer_statement
-from agentark.records import SETTLER, SOLVER, Debate, Trace, TraceKind, Turn, content_id
+from agentark.records import SETTLER, SOLVER, Debate, GoldType, Trace, TraceKind, Turn, content_id
 from agentark.steps import split_steps
 
 DOUBT, OTHERS = "Wait, let me check that.", "Another way of solving it gives {answer}, so there is a mistake above."
@@ -130,13 +130,18 @@ def as_completion(trace: Trace) -> tuple[str, int]:
     reasoning = trace.text.strip()
     if trace.answer is None:
         return reasoning, len(reasoning)
-    reasoning = reasoning[: _statement_start(reasoning)].rstrip()
+    reasoning = reasoning[: _statement_start(reasoning, trace.gold_type)].rstrip()
     head = f"{reasoning}\n" if reasoning else ""
     return head + answer_statement(trace.answer, trace.gold_type), len(head)
 
 
-def _statement_start(text: str) -> int:
-    """Where the sentence begins that ends a text with its answer; the text's length where there is none."""
+def _statement_start(text: str, gold_type: GoldType) -> int:
+    """Where the sentence begins that ends a text with its answer; the text's length where there is none.
+
+    A free answer may be long; without a statement all of the text is it.
+    """
+    if gold_type == "free":
+        return max((marker.start() for marker in _MARKER.finditer(text)), default=0)
     line_start = text.rfind("\n") + 1
     for marker in _MARKER.finditer(text, line_start):
         if len(text) - marker.end() <= AFTER:
@@ -158,7 +163,7 @@ def as_correction(trace: Trace, traces: Sequence[Trace]) -> tuple[str, int]:
     text, answer_start = as_completion(trace)
     turned = trace.turned_round or 0
     attempts = [
-        t for t in traces if t.agent == trace.agent and t.round < turned and t.kind != "aggregate" and not t.truncated
+        t for t in traces if t.agent == trace.agent and t.round < turned and t.kind == "wrong" and not t.truncated
     ]
     if trace.kind != "corrective" or not attempts:
         return text, answer_start

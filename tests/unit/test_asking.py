@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from agentark import config, judging, rollouts, sets
-from agentark.chat import Chat, Sampling
+from agentark import asking, config, judging, rollouts, sets
+from agentark.chat import Chat, Reply, Sampling
 from agentark.engines.scripted import Scripted
+from agentark.errors import UserError
 from agentark.prompts import Message
+from agentark.protocols.conversation import QuestionFailedError
 from agentark.records import Judgement, StepValues, read_rows, write_rows
 from agentark.stages import judge, models, roll_out
 from agentark.steps import split_steps
@@ -88,6 +91,40 @@ def test_a_step_is_worth_the_continuations_that_end_right() -> None:
     assert found == StepValues(trace_id="0-1", n=4, right=[1, 0, 0])
     good = asyncio.run(rollouts.values(trace(RIGHT), RIGHT, steps, 4, chat_of(lambda *_: "The answer is 57.")))
     assert good.right == [4, 4, 4]
+
+
+def test_a_finished_solution_is_worth_its_own_verdict() -> None:
+    boxed = "12 + 45 = 57\nSo it is \\boxed{57}.\nThe answer is 57."
+    found = asyncio.run(rollouts.values(trace(boxed), boxed, split_steps(boxed), 2, chat_of(lambda *_: "")))
+    assert found.right == [2, 2, 2]
+
+
+def test_a_failed_request_is_no_verdict_on_a_step() -> None:
+    failed = Reply("", status="failed", error="HTTP 500")
+    with pytest.raises(QuestionFailedError, match="HTTP 500"):
+        asyncio.run(rollouts.values(trace(RIGHT), RIGHT, split_steps(RIGHT), 2, chat_of(lambda *_: failed)))
+
+
+def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Models:
+        capacity = None
+
+        def chat(self, name: str) -> Chat:
+            return chat_of(lambda m, s: Reply("", status="failed", error="HTTP 500") if s.seed == 3 else "fine")
+
+    monkeypatch.setattr(asking, "open_models", lambda *_: nullcontext(Models()))
+    monkeypatch.setattr(asking.provenance, "model_identity", lambda path: "model")
+
+    def work(n: int) -> None:
+        line = {"stage": "judge", "n_items": n, "unit": "questions"}
+        with asking.asking(tmp_path, config.Engine(), tmp_path, **line) as (chat, _, _):
+            for seed in range(n):
+                asyncio.run(chat([{"role": "user", "content": "?"}], Sampling(0.0, 8, seed=seed)))
+
+    with pytest.raises(UserError, match="judge: 1 of 50 requests failed, the first: HTTP 500"):
+        work(50)
+    assert len((tmp_path / "replies.jsonl").read_text().splitlines()) == 49
+    work(200)
 
 
 def test_values_label_the_steps() -> None:

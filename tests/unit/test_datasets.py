@@ -84,6 +84,7 @@ def test_choices_and_zero_based_gold(tmp_path: Path) -> None:
         ('{"question": "a", "answer": null}\n', "no gold answer in `answer`, as in a split without labels"),
         ('{"question": "a", "answer": ""}\n', "no gold answer in `answer`"),
         ('{"question": " ", "answer": "1"}\n', "nothing in `question`"),
+        ('{"question": null, "answer": "1"}\n', "nothing in `question`"),
         ('{"question": "a", "answer": "no number here"}\n', "no number answer: it must hold one number"),
         ('{"question": "a", "answer": "1"}\n', "2 questions asked for"),
     ],
@@ -150,6 +151,11 @@ def test_an_unlabelled_choice_split_is_refused(tmp_path: Path) -> None:
     dataset = Dataset(source=source, question="q", gold="cop", choices=["opa", "opb"], gold_type="choice", test=1)
     with pytest.raises(UserError, match="no option, as in a split without labels"):
         questions("s", dataset)
+
+
+def test_a_generated_row_without_a_readable_gold_is_set_aside() -> None:
+    with pytest.raises(UserError, match=r"reasoning-gym:spell_backward has 0 more .* with no number answer"):
+        questions("s", Dataset(source="reasoning-gym:spell_backward", test=5))
 
 
 def test_an_unknown_task_and_option_are_named() -> None:

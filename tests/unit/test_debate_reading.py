@@ -8,6 +8,7 @@ import pytest
 
 from agentark import cli
 from agentark.debate_statistics import Tally
+from agentark.grading import Grade
 from agentark.records import AGGREGATOR, SETTLER, SOLVER, Debate, EvaluationRow, Question, Turn, write_rows
 from agentark.stages import summarise_debates
 from agentark.traces import verdicts_of
@@ -80,6 +81,15 @@ def test_the_tally_counts_who_was_right_and_who_moved_whom() -> None:
         0.5,
         6.5,
     )
+
+
+def test_a_verifiers_verdict_counts_in_every_column() -> None:
+    accepted = [Grade("7", correct=True, undecided=False, by_verifier=True) for _ in range(2)]
+    told = debate(turn(0, 1, "7"), turn(1, 1, "7"), answer="7")
+    row = Tally()
+    row.add(told, accepted)
+    found = row.row()
+    assert (found["accuracy"], found["first_round_vote_accuracy"], found["accuracy_round_1"]) == (1, 1, 1)
 
 
 def test_no_debates_are_no_line() -> None:

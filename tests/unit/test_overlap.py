@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import reasoning_gym
 
 from agentark import debate_logs
 from agentark.config import Dataset
@@ -50,6 +51,30 @@ def test_signs_and_case_make_no_other_question() -> None:
 def test_operators_make_another_question() -> None:
     assert rules([question("What is 2 - 4?")], ["What is 2 + 4?"]) == []
     assert rules([question("WHAT IS: 2+4")], ["What is 2 + 4?"]) == [(0, "same words")]
+
+
+def test_brackets_and_other_signs_make_another_question() -> None:
+    for one, other in (("What is 2 + (3 * 4)?", "What is (2 + 3) * 4?"), ("Is \u221a2 < 3?", "Is 2 < 3?")):
+        assert [reason for _, reason in rules([question(one)], [other]) if reason == "same words"] == []
+    assert rules([question("Compute $5!$.")], ["Compute 5."]) == []
+
+
+def test_wording_that_many_questions_share_counts_for_nothing() -> None:
+    task = "Spell the given word backward and write it in capital letters after the colon (example: sun -> NUS): {}"
+    words = [f"{a}{b}" for a in ("lamp", "tree", "snow", "rain", "fire") for b in ("ship", "house", "light", "man")]
+    train = [question(task.format(word)) for word in words]
+    assert rules(train, [task.format(f"moon{b}") for b in ("ship", "house", "light", "man")]) == []
+    assert rules([*train, question(task.format("Moonlight!"))], [task.format("moonlight")]) == [(20, "same words")]
+
+
+@pytest.mark.parametrize(
+    "task", ["leg_counting", "spell_backward", "word_sorting", "gsm_symbolic", "calendar_arithmetic"]
+)
+def test_generated_tasks_are_not_taken_for_contamination(task: str) -> None:
+    items = reasoning_gym.create_dataset(task, size=80, seed=5)
+    made = list({question(item["question"]).question_id: question(item["question"]) for item in items}.values())
+    named = list(overlaps(made[20:], made[:20]))
+    assert len(named) <= 0.1 * len(made)
 
 
 def test_thirteen_words_in_a_row_are_copied() -> None:

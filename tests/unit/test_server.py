@@ -110,6 +110,12 @@ def test_a_choice_is_read_from_the_servers_logprobs(serve):
     assert (faulty.requests[0]["logprobs"], faulty.requests[0]["top_logprobs"]) == (True, 20)
     (reply,) = serve(completion("false.")).ask(sampling=choose)
     assert (reply.text, reply.chances) == ("false.", None)
+    body["choices"][0]["logprobs"] = {
+        "content": [{"top_logprobs": [{"token": "<think>", "logprob": -0.01}, {"token": "true", "logprob": -9.0}]}]
+    }
+    body["choices"][0]["message"]["content"] = "Hmm"
+    (reply,) = serve((status, body, headers)).ask(sampling=choose)
+    assert (reply.text, reply.chances) == ("Hmm", None)
 
 
 def test_a_request_says_all_that_decides_the_reply(serve):

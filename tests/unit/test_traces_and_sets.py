@@ -99,6 +99,20 @@ def test_a_completion_ends_with_one_statement_of_the_answer(text: str, expected:
     assert completion[answer_start:] == "The answer is 9."
 
 
+def test_a_free_answer_is_written_once() -> None:
+    free = msgspec.structs.replace(QUESTION, gold="Light scatters.", gold_type="free")
+    replies = [
+        "Blue light bends.\nThe answer is that light scatters.\nIt does so in the air.",
+        "Light scatters.\nMuch.",
+    ]
+    turns = [Turn(agent=i, round=1, prompt="p", reply=reply, answer=None) for i, reply in enumerate(replies)]
+    debate = Debate(question=free, teacher="t", protocol="debate", turns=turns)
+    assert [as_completion(trace)[0] for trace in traces_of(debate)] == [
+        "Blue light bends.\nThe answer is that light scatters.\nIt does so in the air.",
+        "The answer is Light scatters.\nMuch.",
+    ]
+
+
 def traces() -> list[Trace]:
     return list(
         traces_of(

@@ -103,6 +103,11 @@ SET_ON = {"freeze_settings": 1, "build_set": 1, "summarise_sets": 1}
             32,
             {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1},
         ),
+        (
+            "evaluation.split",
+            "validation",
+            {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1},
+        ),
         ("debates.options.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
         ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
         ("methods", ["rsft", "da"], {"summarise_sets": 1}),

@@ -7,9 +7,11 @@ rule find_overlap:
     input:
         settings="results/{run}/settings/sets/overlap.json",
         train="results/{run}/questions/{dataset}/train.jsonl",
+        # Both parts, whichever is scored: who chose on validation must not get another set for the test.
         benchmarks=in_run(
-            f"questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+            "questions/{benchmark}/{part}.jsonl",
             benchmark=CONFIG.benchmarks,
+            part=("validation", "test"),
         ),
     output:
         skip="results/{run}/questions/{dataset}/skip.jsonl",

@@ -19,14 +19,10 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     the reasoning that we distil is the visible one. Other templates never read the variable.
     """
     clean = [{**message, "content": _defused(tokenizer, message["content"])} for message in messages]
-    goes_on = messages[-1]["role"] == "assistant"
-    return tokenizer.apply_chat_template(
-        clean,
-        tokenize=False,
-        add_generation_prompt=not goes_on,
-        continue_final_message=goes_on,
-        enable_thinking=False,
-    )
+    # Templates rewrite finished replies (Qwen3's takes their thoughts away), so one to go on with is put in by hand.
+    begun = clean.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    asked = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return asked + begun
 
 
 def _defused(tokenizer: PreTrainedTokenizerBase, text: str) -> str:

@@ -179,8 +179,9 @@ class Server:
         said, usage = choice.message, completion.usage or _Usage()
         thought = said.reasoning_content or said.reasoning
         cached = usage.prompt_tokens_details
-        if choices and choice.logprobs and choice.logprobs.content:
-            text, chances = likeliest(_logprobs(choice.logprobs.content[0].top_logprobs, choices))
+        told = choice.logprobs.content if choices and choice.logprobs else None
+        if told and (logprobs := _logprobs(told[0].top_logprobs, choices)):
+            text, chances = likeliest(logprobs)
             n_in, n_out = usage.prompt_tokens, usage.completion_tokens
             return Reply(text, chances=chances, prompt_tokens=n_in, completion_tokens=n_out)
         return Reply(
@@ -205,9 +206,16 @@ class Server:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _logprobs(tokens: list[_Token], choices: tuple[str, ...]) -> dict[str, float]:
-    """Of each choice, by the tokens that begin it; a choice outside of the server's list is as good as impossible."""
+def _logprobs(tokens: list[_Token], choices: tuple[str, ...]) -> dict[str, float] | None:
+    """Of each choice, by the tokens that begin it; a choice outside of the server's list is as good as impossible.
+
+    Returns:
+        None when the likeliest token begins none of them: the model would say something else.
+    """
     starts = [(token.token.strip().casefold(), token.logprob) for token in tokens]
+    likely = max(starts, key=lambda start: start[1], default=("", 0.0))[0]
+    if not likely or not any(choice.startswith(likely) for choice in choices):
+        return None
     return {
         choice: max((logprob for start, logprob in starts if start and choice.startswith(start)), default=UNLISTED)
         for choice in choices

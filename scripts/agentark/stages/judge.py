@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from agentark import config, judging, scheduler, sets, stage
@@ -26,10 +27,10 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Sets)
     engine_settings = stage.settings(args.engine, config.Engine)
-    choices = [able for _, traces in by_question([args.traces], Trace) if len(able := candidates(traces, settings)) > 1]
+    n_choices = sum(1 for _ in choices(args.traces, settings))
     found: list[Judgement] = []
-    if choices:
-        line = {"stage": "judge", "n_items": len(choices), "unit": "questions"}
+    if n_choices:
+        line = {"stage": "judge", "n_items": n_choices, "unit": "questions"}
         with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
 
             async def judged(traces: list[Trace]) -> Judgement:
@@ -39,16 +40,19 @@ def work(args: argparse.Namespace) -> None:
                 found.append(row)
                 progress.update()
 
-            asyncio.run(scheduler.run(choices, judged, keep, places, unexpected))
+            asyncio.run(scheduler.run(choices(args.traces, settings), judged, keep, places, unexpected))
     write_rows(args.out, sorted(found, key=lambda row: row.question_id))
     n_none = sum(not row.chosen for row in found)
     say(f"judge        {len(found)} questions with several different traces, no valid list for {n_none}")
 
 
-def candidates(traces: list[Trace], settings: config.Sets) -> list[Trace]:
-    """What there is to choose from; of a question with one, nothing is asked."""
+def choices(path: Path, settings: config.Sets) -> Iterator[list[Trace]]:
+    """What there is to choose from, question by question; where there is one trace, nothing is asked."""
     which = "exclude" if settings.corrective == "exclude" else "prefer"
-    return distinct_traces(sets.candidates(traces, settings, which, Counter()))
+    for _, traces in by_question([path], Trace):
+        able = distinct_traces(sets.candidates(traces, settings, which, Counter()))
+        if len(able) > 1:
+            yield able
 
 
 async def judgement(traces: list[Trace], k: int, chat: Chat) -> Judgement:

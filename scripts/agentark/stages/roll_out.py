@@ -2,10 +2,11 @@
 
 import argparse
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 from agentark import config, rollouts, scheduler, stage
-from agentark.asking import asking, unexpected
+from agentark.asking import asking
 from agentark.progress import say
 from agentark.records import StepValues, Trace, by_question, write_rows
 from agentark.sets import traces_for_steps
@@ -28,24 +29,32 @@ Item = tuple[Trace, str, list[Span]]
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Sets)
     engine_settings = stage.settings(args.engine, config.Engine)
-    todo = [item for _, traces in by_question([args.traces], Trace) for item in traces_for_steps(traces, settings)]
+    n_traces = sum(1 for _ in items(args.traces, settings))
     found: list[StepValues] = []
-    if todo:
-        line = {"stage": "roll-out", "n_items": len(todo), "unit": "traces"}
+    if n_traces:
+        line = {"stage": "roll-out", "n_items": n_traces, "unit": "traces"}
         with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
 
             async def valued(item: Item) -> StepValues:
                 return await rollouts.values(*item, settings.rollouts, chat)
 
+            def give_up(item: Item, reason: str) -> None:
+                progress.fail()
+
             def keep(row: StepValues) -> None:
                 found.append(row)
                 progress.update()
 
-            asyncio.run(scheduler.run(todo, valued, keep, places, unexpected))
+            asyncio.run(scheduler.run(items(args.traces, settings), valued, keep, places, give_up))
     write_rows(args.out, sorted(found, key=lambda row: row.trace_id))
     n_steps = sum(len(row.right) for row in found)
     n_right = sum(right > 0 for row in found for right in row.right)
     say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
+
+
+def items(path: Path, settings: config.Sets) -> Iterator[Item]:
+    for _, traces in by_question([path], Trace):
+        yield from traces_for_steps(traces, settings)
 
 
 if __name__ == "__main__":

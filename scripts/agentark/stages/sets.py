@@ -50,6 +50,7 @@ def work(args: argparse.Namespace) -> None:
             f"{args.traces[0].parent}: no trace fits the {args.kind} set ({facts['questions']} questions, "
             f"{facts['questions_without_a_right_agent']} without an agent that was right at the end); "
             "debate more or easier questions, or lower sets.min_correct_agents"
+            + (", or sets.corrective other than `equal`" if settings.corrective == "equal" else "")
         )
     provenance.write_manifest(
         args.card,

@@ -7,7 +7,7 @@ import heapq
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -37,25 +37,26 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, config.Traces)
     engine_settings = stage.settings(args.engine, config.Engine)
-    undecided, times, decided, n_answers = items(args.debates, settings)
-    todo = [*undecided.values(), *decided]
+    undecided, sample, n_answers = survey(args.debates, settings)
+    names = undecided.keys() | sample
     verdicts: list[Verdict] = []
-    if todo:
-        line = {"stage": "verify", "n_items": len(todo), "unit": "answers"}
+    if names:
+        line = {"stage": "verify", "n_items": len(names), "unit": "answers"}
         with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
 
             def keep(verdict: Verdict) -> None:
                 verdicts.append(verdict)
                 progress.update()
 
-            asyncio.run(scheduler.run(todo, partial(judged, chat), keep, places, unexpected))
+            items = to_ask(args.debates, settings, names)
+            asyncio.run(scheduler.run(items, partial(judged, chat), keep, places, unexpected))
     write_rows(args.out, sorted(verdicts, key=lambda verdict: verdict.item_id))
     agreement = verification.Agreement.of(verdicts)
-    left = sum(times[verdict.item_id] for verdict in verdicts if verdict.by_verifier is None)
+    left = sum(undecided[verdict.item_id] for verdict in verdicts if verdict.by_verifier is None)
     counts = {
         "answers": n_answers,
-        "undecided_by_rules": times.total(),
-        "asked": len(todo),
+        "undecided_by_rules": undecided.total(),
+        "asked": len(names),
         "undecided_by_both": left,
         "audited": agreement.n,
         "both_right": agreement.both_right,
@@ -67,7 +68,7 @@ def work(args: argparse.Namespace) -> None:
     write_text(args.audit, audit(verdicts))
     kappa = "-" if agreement.kappa is None else f"{agreement.kappa:.2f}"
     say(
-        f"verify       {times.total()} of {n_answers} answers undecided by rules, {left} after the verifier; kappa "
+        f"verify       {undecided.total()} of {n_answers} answers undecided by rules, {left} after the verifier; kappa "
         f"{kappa} on {agreement.n} that rules decide, {agreement.false_accepts} false accepts, "
         f"{agreement.false_rejects} false rejects"
     )
@@ -77,31 +78,34 @@ Item = tuple[str, Question, str, str | None, bool | None]
 """Id, question, answer, the trace if it is shown, the rules' verdict."""
 
 
-def items(debates: Path, settings: config.Traces) -> tuple[dict[str, Item], Counter[str], list[Item], int]:
-    """The undecided items and how often each occurs, some decided ones, and how many answers there are.
+def survey(debates: Path, settings: config.Traces) -> tuple[Counter[str], set[str], int]:
+    """How often each undecided item occurs, a sample of the decided ones, and how many answers there are.
 
-    The smallest hashes make the sample.
+    The smallest hashes make the sample, so it is the same whatever the order.
     """
-    undecided: dict[str, Item] = {}
-    times: Counter[str] = Counter()
-    sample: list[tuple[int, str, Item]] = []
-    in_sample: set[str] = set()
+    undecided: Counter[str] = Counter()
+    sample: list[tuple[int, str]] = []
     n_answers = 0
-    for item in found(debates, settings):
+    for name, _, _, _, by_rules in found(debates, settings):
         n_answers += 1
-        if item[4] is None:
-            undecided[item[0]] = item
-            times[item[0]] += 1
-        elif item[0] not in in_sample:
-            # The largest hash is on top, so it is the one that a smaller one replaces.
-            entry = (-int(content_id("audit", item[0]), 16), item[0], item)
-            if len(sample) < settings.audit:
-                heapq.heappush(sample, entry)
-                in_sample.add(item[0])
-            elif sample and entry > sample[0]:
-                in_sample.remove(heapq.heapreplace(sample, entry)[1])
-                in_sample.add(item[0])
-    return undecided, times, [item for _, _, item in sorted(sample)], n_answers
+        # The largest hash is on top of the heap, so it is the one that a smaller one replaces.
+        entry = (-int(content_id("audit", name), 16), name)
+        if by_rules is None:
+            undecided[name] += 1
+        elif len(sample) < settings.audit and entry not in sample:
+            heapq.heappush(sample, entry)
+        elif sample and entry > sample[0] and entry not in sample:
+            heapq.heapreplace(sample, entry)
+    return undecided, {name for _, name in sample}, n_answers
+
+
+def to_ask(debates: Path, settings: config.Traces, names: Container[str]) -> Iterator[Item]:
+    """Each item once, however many agents gave that answer."""
+    asked: set[str] = set()
+    for item in found(debates, settings):
+        if item[0] in names and item[0] not in asked:
+            asked.add(item[0])
+            yield item
 
 
 def found(debates: Path, settings: config.Traces) -> Iterator[Item]:
