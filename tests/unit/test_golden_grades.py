@@ -1,12 +1,8 @@
 """Whole replies with their gold answers and the verdict that a careful person gives: the grader end to end."""
 
-import time
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from agentark.grading import equivalent, extract_answer, grade
+from agentark.grading import grade
 
 RIGHT, WRONG, NOBODY_KNOWS = True, False, None
 
@@ -182,48 +178,3 @@ CASES = [
 def test_a_reply_gets_the_verdict_of_a_careful_person(reply, gold, gold_type, verdict) -> None:
     found = grade(reply, gold, gold_type, 4)
     assert (None if found.undecided else found.correct) is verdict, found.answer
-
-
-HOSTILE = {
-    "a tower of powers": "\\boxed{9^{9^{9^9}}}",
-    "factorials": "\\boxed{(10^9)!}",
-    "100 kB of digits": "\\boxed{" + "7" * 100_000 + "}",
-    "nested braces": "\\boxed" + "{" * 50_000 + "5" + "}" * 50_000,
-    "open boxes": "\\boxed{" * 20_000,
-    "statements": "the answer is " * 10_000,
-    "blanks": "The answer is" + " " * 100_000 + "5",
-    "signs": "-+" * 50_000,
-    "fractions": "\\frac{" * 20_000,
-    "slashes": "1/" * 50_000,
-    "commas": "1," * 50_000,
-    "equations": "=" * 100_000,
-    "thoughts": "<think>" * 20_000,
-    "letters": "(A" * 50_000,
-    "quotes": "'\"" * 50_000,
-}
-
-
-@pytest.mark.parametrize("gold_type", ["number", "latex", "choice", "boolean", "text", "free"])
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_replies_end_within_a_second_of_processor_time(name: str, gold_type: str) -> None:
-    started = time.process_time()
-    grade(HOSTILE[name], "5", gold_type, 4)
-    assert time.process_time() - started < 1.0
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text(max_size=200), st.sampled_from(["number", "choice", "boolean", "text", "free"]))
-def test_whatever_is_read_equals_itself(text: str, gold_type: str) -> None:
-    answer = extract_answer(text, gold_type)
-    if answer is not None:
-        assert equivalent(answer, answer, gold_type) is True
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.fractions(max_denominator=1000), st.fractions(max_denominator=1000), st.sampled_from(["{}", "{:,.2f}", "{:.1%}"])
-)
-def test_numbers_are_compared_the_same_both_ways(one, other, form: str) -> None:
-    written = form.format(float(one)) if form != "{}" else str(one)
-    for answer in (written, str(other)):
-        assert equivalent(str(other), answer, "number") is equivalent(answer, str(other), "number")
