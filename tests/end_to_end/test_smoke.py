@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -150,16 +150,59 @@ def test_a_second_run_does_nothing_and_the_report_is_made(run: tuple[Path, str])
     assert "debates.html" in page
 
 
-def hold(run: tuple[Path, str], folder: Path, manifest: Path, engine: config.Engine, **settings: Any) -> list[Debate]:
-    """Debates of the smoke run's questions by a model, through the stage program."""
-    debates = config.Debates(**{"temperature": 0.7, "max_tokens": 24, **settings})
+@pytest.fixture(scope="module")
+def server(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A real OpenAI-compatible server of the smoke run's model, as the manifest that a debate is given."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+    folder = tmp_path_factory.mktemp("server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port)]
+    command += ["--model", str(run[0] / "models/smollm2-135m/model"), "--served-model-name", "smol"]
+    command += ["--max-model-len", "1024", "--enforce-eager"]
+    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    log = folder / "server.log"
+    with log.open("wb") as handle:
+        process = subprocess.Popen(command, env=os.environ | quiet, stdout=handle, stderr=handle)
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            assert process.poll() is None, log.read_text()[-4000:]
+            assert time.monotonic() < deadline, log.read_text()[-4000:]
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(1)
+        source = config.Model(server=config.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
+        (folder / "model.json").write_text(source.model_dump_json())
+        assert models.main(f"--config {folder}/model.json --manifest {folder}/manifest.json".split()) == 0
+        yield folder / "manifest.json"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "roles"),
+    [
+        ("debate", {"agents": 2, "rounds": 2}, {"solver", "aggregator"}),
+        ("dylan", {}, {"solver"}),
+        ("mad", {}, {"solver", "aggregator"}),
+    ],
+)
+def test_protocols_run_on_a_real_openai_compatible_server(
+    run: tuple[Path, str], server: Path, tmp_path: Path, protocol: str, options: dict[str, int], roles: set[str]
+) -> None:
+    debates = config.Debates(protocol=protocol, options=options, temperature=0.7, max_tokens=24)
     team = config.Team(members=[config.Member(model="m")])
-    for name, section in (("debates", debates), ("engine", engine), ("team", team)):
-        (folder / f"{name}.json").write_text(section.model_dump_json())
-    arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {folder}/team.json"
-    arguments += f" --models m={manifest} --teacher t --questions {run[0]}/questions/chain_sum/test.jsonl"
-    arguments += f" --work {folder}/work --out {folder}/0.jsonl.zst --table {folder}/0.parquet"
-    arguments += f" --manifest {folder}/0.json"
+    for name, section in (("debates", debates), ("engine", config.Engine()), ("team", team)):
+        (tmp_path / f"{name}.json").write_text(section.model_dump_json())
+    arguments = f"--config {tmp_path}/debates.json --engine {tmp_path}/engine.json --team {tmp_path}/team.json"
+    arguments += f" --models m={server} --teacher t --questions {run[0]}/questions/chain_sum/test.jsonl"
+    arguments += f" --work {tmp_path}/work --out {tmp_path}/0.jsonl.zst --table {tmp_path}/0.parquet"
+    arguments += f" --manifest {tmp_path}/0.json"
     result = subprocess.run(
         [sys.executable, "-m", "agentark.stages.debates", *arguments.split()],
         capture_output=True,
@@ -167,54 +210,8 @@ def hold(run: tuple[Path, str], folder: Path, manifest: Path, engine: config.Eng
         timeout=600,
     )
     assert result.returncode == 0, result.stderr[-4000:]
-    return list(read_rows(folder / "0.jsonl.zst", Debate))
-
-
-@pytest.mark.parametrize(("protocol", "roles"), [("dylan", {"solver"}), ("mad", {"solver", "aggregator"})])
-def test_other_protocols_run_on_the_real_model(
-    run: tuple[Path, str], tmp_path: Path, protocol: str, roles: set[str]
-) -> None:
-    manifest = run[0] / "models/smollm2-135m/manifest.json"
-    rows = hold(run, tmp_path, manifest, config.Engine(max_model_len=1024), protocol=protocol)
+    rows = list(read_rows(tmp_path / "0.jsonl.zst", Debate))
     assert len(rows) == 12
     assert all(roles <= {turn.role for turn in row.turns} for row in rows)
-    assert any(row.answer for row in rows)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-def test_a_real_openai_compatible_server_teaches(run: tuple[Path, str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--port",
-        str(port),
-        "--served-model-name",
-        "smol",
-    ]
-    command += ["--model", str(run[0] / "models/smollm2-135m/model"), "--max-model-len", "512", "--enforce-eager"]
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env=os.environ | quiet, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 300
-        while True:
-            assert server.poll() is None, (tmp_path / "server.log").read_text()[-4000:]
-            assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()[-4000:]
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                time.sleep(1)
-        source = config.Model(server=config.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
-        (tmp_path / "model.json").write_text(source.model_dump_json())
-        assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/manifest.json".split()) == 0
-        rows = hold(run, tmp_path, tmp_path / "manifest.json", config.Engine(), options={"agents": 2, "rounds": 2})
-    finally:
-        server.terminate()
-        server.wait(60)
-    assert len(rows) == 12
     assert all(turn.prompt_tokens and turn.completion_tokens for row in rows for turn in row.turns)
     assert any(row.answer for row in rows)
