@@ -1,5 +1,6 @@
 """From debates to all sets at the paper's scale: 342,000 simulated debates, 2.05 million trajectories."""
 
+import json
 import os
 import random
 import resource
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from agentark import grading, sets
+from agentark.debate_statistics import Tally
 from agentark.records import AGGREGATOR, SETTLER, Debate, Question, Turn, question_id, write_rows
 from tests.benchmarks import Row
 
@@ -24,9 +26,11 @@ CORES = 2
 def rows() -> Iterator[Row]:
     yield grader()
     seconds: dict[float, float] = {}
+    corrective = 0.0
     for share in SHARES:
         with tempfile.TemporaryDirectory() as folder:
             seconds[share] = pipeline(Path(folder), int(QUESTIONS * share))
+            corrective = corrective_share(Path(folder))
         what = f"{int(QUESTIONS * share):,} questions, {AGENTS} agents, 1 to {ROUNDS} rounds, {CORES} processes"
         yield Row(
             f"all sets, {share:.0%}", seconds[share] / 60, share * MINUTES, "min", f"{what}; reference: the limit"
@@ -35,6 +39,8 @@ def rows() -> Iterator[Row]:
     yield Row("memory", peak, GIB, "GiB", f"the largest process, times {CORES}; reference: the limit")
     growth = seconds[1.0] / seconds[0.1]
     yield Row("growth from 10% to 100%", growth, 10, "times the time", "reference: linear")
+    what = f"{AGENTS} agents and the aggregator a question; reference: what is asked for"
+    yield Row("corrective trajectories", 100 * corrective, 10, "%", what)
 
 
 def grader() -> Row:
@@ -101,6 +107,12 @@ def pipeline(folder: Path, n_questions: int) -> float:
         list(pool.map(build, ("rsft", "da")))
         list(pool.map(build, ("prm", "rl", *sets.CONTROLS)))
     return time.perf_counter() - started
+
+
+def corrective_share(folder: Path) -> float:
+    """Of all trajectories, those that end right after having been wrong."""
+    n = Tally.merged(json.loads(path.read_text()) for path in folder.glob("*.statistics.json")).sums()["n"]
+    return n["corrective"] / (n["questions"] * (AGENTS + 1))
 
 
 def stage(name: str, *, settings: Path, **options: object) -> None:
@@ -193,15 +205,17 @@ def debate(number: int) -> Debate:
     asked = question(number, "train")
     easy = drawn.random() < 0.6
     turns: list[Turn] = []
-    right = [easy or drawn.random() < 0.5 for _ in range(AGENTS)]
+    right = [easy or drawn.random() < 0.35 for _ in range(AGENTS)]
     for round_number in range(1, 2 if easy else ROUNDS + 1):
         before = turns[-AGENTS:] if round_number > 1 else []
         shown = "\n\n".join(turn.reply for turn in before)
+        was = right
         if before:
-            right = [one if drawn.random() < 0.7 else drawn.random() < 0.6 for one in right]
+            right = [one if drawn.random() < 0.6 else drawn.random() < 0.7 for one in was]
         for agent in range(AGENTS):
-            # Agents often repeat what they said.
-            text = before[agent].reply if before and drawn.random() < 0.3 else reply(drawn, number, right[agent])
+            # Agents that keep their answer often repeat what they said.
+            repeats = before and right[agent] == was[agent] and drawn.random() < 0.3
+            text = before[agent].reply if repeats else reply(drawn, number, right[agent])
             turns.append(
                 Turn(
                     agent=agent,
