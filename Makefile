@@ -21,8 +21,9 @@ demo: .venv/worker
 	@echo "Table: results/demo/tables/summary.csv   figure: results/demo/figures/accuracy.svg   report: results/demo/report.html"
 	@echo "Debates to read: .venv/bin/agentark show-debate results/demo"
 
+# Files side by side, in their order: the longest, the run of the whole pipeline, stands first.
 test: .venv/test check
-	pytest
+	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: .venv/test
 	ruff check .
