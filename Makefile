@@ -3,6 +3,7 @@
 # make setup   install only
 # make bench   compare ours with a reference, side by side; TOPIC=dag or TOPIC=engine for one topic
 # make check   lint and formatting only
+# make slurm-up, make slurm-down   a Slurm on this machine, for tests
 
 PYTHON ?= python3
 TOPIC ?= all
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # No usage reports from the tools themselves.
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test setup bench check clean docs
+.PHONY: demo test setup bench check clean docs slurm-up slurm-down
 
 demo: .venv/worker
 	snakemake --quiet rules progress
@@ -34,9 +35,10 @@ check: .venv/test
 bench: .venv/test
 	python -m tests.benchmarks $(TOPIC)
 
-# The config's schema and its table in config/README.md, made from the typed model.
+# The config's schema, the tables of its keys and of what reruns, made from what they describe.
 docs: .venv/worker
 	agentark docs
+	python -m tests.workflow.rerun_matrix
 
 setup: .venv/worker
 
@@ -51,6 +53,12 @@ setup: .venv/worker
 .venv/test: .venv/worker envs/test.txt
 	python -m pip install --no-compile --progress-bar off --no-deps -r envs/test.txt
 	touch $@
+
+slurm-up: .venv/test
+	python -m tests.slurm.cluster up
+
+slurm-down:
+	python -m tests.slurm.cluster down
 
 clean:
 	rm -rf .venv .snakemake results

@@ -25,16 +25,10 @@ include: "workflow/rules/prm.smk"
 include: "workflow/rules/grpo.smk"
 include: "workflow/rules/evaluations.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/targets.smk"
 
 
 localrules:
-    all,
-    debates,
-    traces,
-    sets,
-    prm,
-    students,
-    evaluations,
     freeze_settings,
     summarise,
     summarise_debates,
@@ -48,6 +42,10 @@ rule all:
     default_target: True
     input:
         result_files(),
+
+
+onstart:
+    refuse_too_few_gpus()
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-"""The `agentark` command: print a run's tables and debates, and make the config's schema and documentation."""
+"""The `agentark` command: print a run's tables and debates, check its files, and make the config's documentation."""
 
 import argparse
 import inspect
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from agentark import config, protocols
+from agentark import config, lineage, protocols
 from agentark.errors import UserError
 from agentark.records import Debate, read_rows, write_text
 from agentark.transcripts import as_text, one_line
@@ -27,6 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     show.add_argument("question_id", nargs="?", help="its id, or how it begins; none = list the debates")
     show.add_argument("--prompts", action="store_true", help="show what each agent read as well")
+    verify = commands.add_parser("verify", help="hash all files of a run again, and name what is not as it was made")
+    verify.add_argument("results", type=Path, help="folder of the run, for example results/demo")
+    line = commands.add_parser("lineage", help="print what a file was made from, down to the questions")
+    line.add_argument("artefact", type=Path, help="a manifest, or a file that one names")
     docs = commands.add_parser("docs", help="write the config's schema and the key tables in config/README.md")
     docs.add_argument("--root", type=Path, default=Path(), help="the checkout")
     args = parser.parse_args(argv)
@@ -36,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
             print_tables(args.results)
         elif args.command == "show-debate":
             show_debates(args.results, args.question_id, args.prompts)
+        elif args.command == "verify":
+            return verify_run(args.results)
+        elif args.command == "lineage":
+            print("\n".join(lineage.chain(args.artefact)))
         else:
             write_docs(args.root)
     except UserError as error:
@@ -73,6 +81,16 @@ def show_debates(results: Path, question_id: str | None, prompts: bool) -> None:
         raise UserError(f"{question_id}: no debate about this question in {results}; without an id all are listed")
 
 
+def verify_run(results: Path) -> int:
+    """Print every broken link, the first one to mend on top; 1 if there is any."""
+    broken = list(lineage.broken_links(results))
+    for sentence in broken:
+        print(sentence)
+    n_artefacts = len(lineage.artefacts(results))
+    print(f"{n_artefacts} artefacts, " + (f"{len(broken)} broken links" if broken else "all files as they were made"))
+    return int(bool(broken))
+
+
 def write_docs(root: Path) -> None:
     """The files that are made from the code: the config's schema, and the tables of keys."""
     write_text(root / "workflow" / "schemas" / "config.schema.json", schema())
@@ -97,12 +115,15 @@ def key_tables() -> str:
         ("datasets.NAME.train, validation, test", config.SplitSource),
         ("engine", config.Engine),
         ("debates", config.Debates),
+        ("traces", config.Traces),
         ("sets", config.Sets),
         ("sft", config.Sft),
         ("prm", config.Prm),
         ("prm.stage1, prm.stage2", config.PrmStage),
         ("grpo", config.Grpo),
         ("evaluation", config.Evaluation),
+        ("hardware", config.Hardware),
+        ("hardware.sizes, a list of", config.Size),
     ]
     return "".join(_table(title, section) for title, section in sections)
 
@@ -122,6 +143,10 @@ def _table(title: str, section: type[config.Section]) -> str:
     return f"\n### {title}\n\n{_rows(section.model_fields)}"
 
 
+def _holds_sections(values: list[object]) -> bool:
+    return any(isinstance(value, config.Section) for value in values)
+
+
 def _rows(fields: Mapping[str, FieldInfo]) -> str:
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for key, field in fields.items():
@@ -129,7 +154,8 @@ def _rows(fields: Mapping[str, FieldInfo]) -> str:
             default = "**required**"
         else:
             value = field.get_default(call_default_factory=True)
-            default = "see below" if isinstance(value, config.Section) else f"`{json.dumps(value)}`"
+            sections = isinstance(value, config.Section) or (isinstance(value, list) and _holds_sections(value))
+            default = "see below" if sections else f"`{json.dumps(value)}`"
         meaning = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{key}` | {default} | {meaning} |")
     return "\n".join(lines) + "\n"

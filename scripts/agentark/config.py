@@ -1,8 +1,8 @@
 """The configuration of a run: one typed model, its defaults, and errors that name file and key.
 
-Everything here defines the result; nothing here is about hardware (that is `profiles/`). Defaults are the
-paper's faithful values (arXiv 2602.03955 and its reference code); `config/demo.yaml` overrides them for a laptop.
-Imported by the Snakefile, so nothing heavy may be imported here.
+Everything here defines the result but `hardware`, what jobs ask a machine for; all else about machines is in
+`profiles/`. Defaults are the paper's faithful values (arXiv 2602.03955 and its reference code); `config/demo.yaml`
+overrides them for a laptop. Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
 import difflib
@@ -66,6 +66,22 @@ class Model(Section):
     server: Server | None = Field(None, description="ask this server instead of loading weights; not for students")
     revision: str | None = Field(None, description="git revision on the Hub; none = newest")
     gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
+    billions: float | None = Field(
+        None,
+        gt=0,
+        description="parameters, for the jobs' GPUs and memory; none = what the name says, `Qwen3-8B` or "
+        "`SmolLM2-135M`, else the smallest size",
+    )
+
+    @property
+    def size(self) -> float:
+        """Billions of parameters that a job has to load; 0 when another machine holds them, or nobody says."""
+        if self.server:
+            return 0.0
+        named = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])", self.source or "")
+        if self.billions is not None or named is None:
+            return self.billions or 0.0
+        return float(named[1]) / (1 if named[2] in "Bb" else 1000)
 
     @model_validator(mode="after")
     def _one_place(self) -> "Model":
@@ -384,6 +400,51 @@ class Evaluation(Section):
     )
 
 
+class Size(Section):
+    """What jobs with models of some size ask of a machine."""
+
+    up_to: float = Field(gt=0, description="billions of parameters of the largest model that this row is for")
+    generate_gpus: int = Field(ge=1, description="GPUs that vLLM spreads the model over (tensor parallel)")
+    train_gpus: int = Field(ge=1, description="GPUs that train it, with float32 weights and both moments of Adam")
+    zero: Literal[0, 2, 3] = Field(
+        description="DeepSpeed's ZeRO stage: what the GPUs of a training share, 0 nothing, 2 gradients and moments, "
+        "3 weights too"
+    )
+    memory_gb: int = Field(ge=1, description="host memory a node; each of its processes reads all weights once")
+
+
+class Hardware(Section):
+    """What jobs ask for. It changes no result, so nothing reruns when it changes."""
+
+    gpus_per_node: int = Field(8, ge=1, description="a training that asks for more takes several nodes")
+    request: Literal["gpus", "gres"] = Field(
+        "gpus", description="how Slurm is asked for them: `--gpus=4`, or `--gres=gpu:4` where a site wants that"
+    )
+    sizes: list[Size] = Field(
+        [
+            Size(up_to=2, generate_gpus=1, train_gpus=1, zero=0, memory_gb=32),
+            Size(up_to=5, generate_gpus=1, train_gpus=2, zero=2, memory_gb=64),
+            Size(up_to=10, generate_gpus=1, train_gpus=4, zero=3, memory_gb=128),
+            Size(up_to=20, generate_gpus=1, train_gpus=8, zero=3, memory_gb=384),
+            Size(up_to=36, generate_gpus=2, train_gpus=16, zero=3, memory_gb=640),
+            Size(up_to=80, generate_gpus=4, train_gpus=32, zero=3, memory_gb=1536),
+        ],
+        min_length=1,
+        description="one row a size of model, the smallest first; made for GPUs of 80 GB",
+    )
+
+    @field_validator("sizes")
+    @classmethod
+    def _ascending(cls, value: list[Size]) -> list[Size]:
+        if value != sorted(value, key=lambda size: size.up_to):
+            raise ValueError("the rows must ascend by `up_to`")
+        return value
+
+    def of(self, billions: float) -> Size:
+        """The row for a model; the last one for those that are larger than any."""
+        return next((size for size in self.sizes if billions <= size.up_to), self.sizes[-1])
+
+
 class Config(Section):
     """A whole run."""
 
@@ -414,6 +475,7 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward model")
     grpo: Grpo = Field(Grpo(), description="PAD")
     evaluation: Evaluation = Field(Evaluation(), description="evaluation")
+    hardware: Hardware = Field(Hardware(), description="GPUs and memory of jobs, by the size of their models")
 
     @field_validator("models", "datasets", "teams")
     @classmethod

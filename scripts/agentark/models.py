@@ -1,5 +1,6 @@
 """Opening models and tokenizers from local folders, with errors a user can act on."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,4 +38,7 @@ def open_model(folder: Path, dtype: torch.dtype | str = "auto", **options: Any) 
 
 
 def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # torchrun's number of this process on its node.
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -8,7 +8,7 @@ import ast
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -92,6 +92,7 @@ def write_manifest(
     stage: str,
     settings: dict[str, Any],
     parents: list[Path],
+    outputs: Sequence[Path] = (),
     folder: Path | None = None,
     seed: int | None = None,
     facts: dict[str, Any] | None = None,
@@ -100,9 +101,10 @@ def write_manifest(
     """Write the manifest of an artefact, last of all its files.
 
     Args:
-        kind: `model`, `student`, `prm`, `questions`, `debates`, `traces`, `set`.
+        kind: `model`, `student`, `prm`, `questions`, `debates`, `traces`, `set`, `evaluation`.
         settings: the frozen settings that made it.
         parents: files it was made from; their SHA-256 go in.
+        outputs: the artefact's files; their SHA-256 go in.
         folder: model folder beside the manifest, whose files go in with theirs.
         facts: counts and metrics.
         more_code: files that the stage imports by a name in the config.
@@ -117,13 +119,18 @@ def write_manifest(
             "seed": seed,
             "code": code_digest(stage, *more_code),
             "packages": versions(),
-            # Relative to the manifest: two parents may share a name, and a moved run keeps its manifests.
-            "parents": {os.path.relpath(parent, path.parent): file_sha256(parent) for parent in parents},
+            "parents": _digests(parents, path.parent),
+            "outputs": _digests(outputs, path.parent),
             "folder": folder.relative_to(path.parent).as_posix() if folder else None,
             "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files} if folder else {},
             "facts": facts or {},
         },
     )
+
+
+def _digests(files: Iterable[Path], folder: Path) -> dict[str, str]:
+    """Relative to the manifest's folder: two files may share a name, and a moved run keeps its manifests."""
+    return {os.path.relpath(file, folder): file_sha256(file) for file in files}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from agentark.ownership import own
 from agentark.records import Row
 
 R = TypeVar("R", bound=Row)
@@ -32,6 +33,7 @@ class RowLog(Generic[R]):
         self._decode = msgspec.json.Decoder(tuple[str, kind]).decode
         self._places: dict[str, int] = {}
         self._handle = path.open("a+b")
+        own(self._handle, path.parent)
         self._index()
         self._synced = time.monotonic()
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pydantic
 
+from agentark.deadline import STOPPED, StoppedError
 from agentark.errors import UserError
 from agentark.progress import Progress
 
@@ -46,7 +47,9 @@ def _log_redirected(log: Path | None) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(1), os.dup(2)]
-    with log.open("ab") as handle, os.fdopen(os.dup(2), "w", buffering=1) as terminal:
+    # Of the processes of one training, the first one speaks.
+    speaks = int(os.environ.get("RANK", 0)) == 0
+    with log.open("ab") as handle, os.fdopen(os.dup(2 if speaks else handle.fileno()), "w", buffering=1) as terminal:
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
         before, Progress.terminal = Progress.terminal, terminal
@@ -83,11 +86,13 @@ def run(work: Callable[[argparse.Namespace], None], args: argparse.Namespace, *,
     """
     if not online:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    message = None
+    message, status = None, 1
     with _log_redirected(args.log):
         try:
             work(args)
             return 0
+        except StoppedError as stop:
+            message, status = str(stop), STOPPED
         except Exception as error:
             traceback.print_exc()
             message = sentence(error) or f"{type(error).__name__}: {error} (traceback in {args.log or 'this output'})"
@@ -95,4 +100,4 @@ def run(work: Callable[[argparse.Namespace], None], args: argparse.Namespace, *,
     if args.log:
         with args.log.open("a", encoding="utf-8") as handle:
             handle.write(f"error: {message}\n")
-    return 1
+    return status

@@ -71,7 +71,7 @@ def pipeline(folder: Path, n_questions: int) -> float:
             benchmarks=folder / "test.jsonl",
             skip=folder / "skip.jsonl",
             found=folder / "found.jsonl",
-            counts=folder / "overlap.json",
+            manifest=folder / "overlap.json",
         )
         shards = [
             pool.submit(
@@ -82,6 +82,7 @@ def pipeline(folder: Path, n_questions: int) -> float:
                 out=folder / f"{n}.jsonl.zst",
                 counts=folder / f"{n}.counts.json",
                 statistics=folder / f"{n}.statistics.json",
+                manifest=folder / f"{n}.manifest.json",
                 rejected=folder / f"{n}.rejected.jsonl",
             )
             for n in range(n_shards)

@@ -128,7 +128,7 @@ def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pyt
     out, held_out = tmp_path / "out.jsonl", tmp_path / "held_out.jsonl"
     arguments = f"--config {tmp_path}/debates.json --teacher gpt --train {tmp_path}/train.jsonl"
     arguments += f" --held-out {tmp_path}/test.jsonl --out {out} --held-out-debates {held_out}"
-    arguments += f" --rejected {tmp_path}/rejected.jsonl"
+    arguments += f" --manifest {tmp_path}/0.manifest.json --rejected {tmp_path}/rejected.jsonl"
     assert import_debates.main(arguments.split()) == 0
     assert [row.question.question for row in read_rows(out, Debate)] == ["a"]
     assert [row.question.question for row in read_rows(held_out, Debate)] == ["c"]

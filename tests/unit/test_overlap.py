@@ -129,7 +129,7 @@ def found(folder: Path, train: list[Question], **settings: object) -> tuple[int,
     write_rows(folder / "train.jsonl", train)
     write_rows(folder / "test.jsonl", [question(DUCKS, "gsm8k")])
     arguments = f"--config {folder}/sets.json --train {folder}/train.jsonl --benchmarks {folder}/test.jsonl"
-    arguments += f" --skip {folder}/skip.jsonl --found {folder}/found.jsonl --counts {folder}/overlap.json"
+    arguments += f" --skip {folder}/skip.jsonl --found {folder}/found.jsonl --manifest {folder}/overlap.json"
     status = overlap_stage.main(arguments.split())
     assert len(list(read_rows(folder / "found.jsonl", SkippedQuestion))) >= 1
     skip = folder / "skip.jsonl"

@@ -208,6 +208,7 @@ def as_teacher(folder: Path, tmp_path: Path) -> list[str]:
 def score(folder: Path, out: Path, *more: str) -> list[EvaluationRow]:
     arguments = f"--config {folder}/evaluation.json --engine {folder}/engine.json --name tiny --seed 0"
     arguments += f" --models tiny={folder}/model/manifest.json --questions {folder}/questions.jsonl --out {out}"
+    arguments += f" --manifest {out.with_suffix('.manifest.json')}"
     assert evaluate.main([*arguments.split(), *more]) == 0
     return list(read_rows(out, EvaluationRow))
 
@@ -269,9 +270,8 @@ def test_tables_and_figure_are_made_of_the_rows(folder: Path, tmp_path: Path) ->
 def test_no_questions_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "none.jsonl").write_text("")
     arguments = f"--config {folder}/evaluation.json --engine {folder}/engine.json --name tiny --seed 0 --method base"
-    arguments += (
-        f" --models tiny={folder}/model/manifest.json --questions {tmp_path}/none.jsonl --out {tmp_path}/out.jsonl"
-    )
+    arguments += f" --models tiny={folder}/model/manifest.json --questions {tmp_path}/none.jsonl"
+    arguments += f" --out {tmp_path}/out.jsonl --manifest {tmp_path}/out.manifest.json"
     assert evaluate.main(arguments.split()) == 1
     assert "none.jsonl: no questions to score on" in capsys.readouterr().err
     assert not (tmp_path / "out.jsonl").exists()

@@ -263,7 +263,8 @@ def extracted(folder: Path, debates: list[Debate], name: str = "0", **settings: 
     (folder / "traces.json").write_text(json.dumps(settings))
     arguments = f"--config {folder}/traces.json --debates {folder}/{name}.debates.jsonl.zst"
     arguments += f" --out {folder}/{name}.jsonl.zst --counts {folder}/{name}.counts.json"
-    arguments += f" --statistics {folder}/{name}.debates.json --rejected {folder}/{name}.rejected.jsonl"
+    arguments += f" --statistics {folder}/{name}.debates.json --manifest {folder}/{name}.manifest.json"
+    arguments += f" --rejected {folder}/{name}.rejected.jsonl"
     return traces_stage.main(arguments.split())
 
 

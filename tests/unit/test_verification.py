@@ -129,7 +129,7 @@ def test_the_stage_asks_each_answer_once_and_the_traces_follow_it(
 
     arguments = f"--config {tmp_path}/traces.json --debates {tmp_path}/debates.jsonl.zst --out {tmp_path}/0.jsonl.zst"
     arguments += f" --counts {tmp_path}/0.counts.json --statistics {tmp_path}/0.debates.json"
-    arguments += f" --rejected {tmp_path}/0.rejected.jsonl"
+    arguments += f" --manifest {tmp_path}/0.manifest.json --rejected {tmp_path}/0.rejected.jsonl"
     assert traces.main([*arguments.split(), "--verdicts", f"{tmp_path}/verdicts.jsonl"]) == 0
     by_item = {(row.question_id, row.answer): row.by_verifier for row in verdicts}
     for trace in read_rows(tmp_path / "0.jsonl.zst", Trace):

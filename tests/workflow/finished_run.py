@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!{python}
 import pathlib, sys
 args = sys.argv[1:]
+if args[:2] == ["-m", "agentark.launch"]:
+    args = ["-m", *args[next(i for i, arg in enumerate(args) if arg.startswith("agentark.stages.")):]]
 if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
     options = dict(zip(args[2:], args[3:]))
     for option in ("--out", "--manifest", "--counts", "--card", "--text", "--held-out-debates", "--table", "--held",

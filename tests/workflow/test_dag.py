@@ -1,6 +1,5 @@
 """The DAG as a user meets it: what runs, what runs again after a change, and what bad input says."""
 
-import functools
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.workflow import rerun_matrix
 from tests.workflow.finished_run import ROOT, Checkout
 
 WHOLE_DEMO = {
@@ -29,7 +29,6 @@ WHOLE_DEMO = {
     "summarise_sets": 1,
     "plot_accuracy": 1,
 }
-TABLES = {"summarise": 1, "plot_accuracy": 1}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def copy(finished: Checkout, tmp_path: Path) -> Iterator[Checkout]:
     checkout = object.__new__(Checkout)
     checkout.folder = folder
     yield checkout
-    shutil.rmtree(folder)
+    shutil.rmtree(checkout.folder)
 
 
 def test_after_a_run_nothing_is_to_be_done_also_elsewhere(finished: Checkout, copy: Checkout) -> None:
@@ -70,99 +69,30 @@ def test_stage_targets(copy: Checkout) -> None:
     assert "summarise" not in copy.would_run("evaluations")
 
 
-DEBATE_ON = {
-    "hold_debates": 1,
-    "extract_traces": 1,
-    "build_set": 4,
-    "train_sft": 2,
-    "train_prm": 1,
-    "train_grpo": 1,
-    "evaluate_base": 1,
-    "evaluate_student": 3,
-    "summarise_debates": 1,
-    "summarise_sets": 1,
-}
-SET_ON = {"freeze_settings": 1, "build_set": 1, "summarise_sets": 1}
+@pytest.mark.parametrize("change", rerun_matrix.CHANGES, ids=lambda change: change.what)
+def test_a_change_reruns_what_depends_on_it_and_nothing_else(copy: Checkout, change: rerun_matrix.Change) -> None:
+    change.make(copy)
+    assert copy.would_run(*change.arguments) == {rule: n for rule, n in change.jobs.items() if n}
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "rules"),
-    [
-        ("grpo.learning_rate", 2.0e-6, {"freeze_settings": 1, "train_grpo": 1, "evaluate_student": 1}),
-        ("prm.tau", 0.2, {"freeze_settings": 1, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1}),
-        ("sft.epochs", 3, {"freeze_settings": 1, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3}),
-        ("sets.da_traces", 2, {**SET_ON, "train_sft": 1, "evaluate_student": 1}),
-        ("sets.da_selection", "random", {**SET_ON, "train_sft": 1, "evaluate_student": 1}),
-        (
-            "sets.prm_traces",
-            6,
-            {**SET_ON, "train_prm": 1, "train_grpo": 1, "evaluate_student": 1},
-        ),
-        (
-            "evaluation.max_tokens",
-            32,
-            {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1},
-        ),
-        (
-            "evaluation.split",
-            "validation",
-            {"freeze_settings": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1},
-        ),
-        ("debates.options.agents", 4, {"freeze_settings": 1, **DEBATE_ON}),
-        ("seeds", [0, 1], {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}),
-        ("methods", ["rsft", "da"], {"summarise_sets": 1}),
-        (
-            "methods",
-            ["rsft", "rejection"],
-            {"freeze_settings": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1, "summarise_sets": 1},
-        ),
-    ],
-)
-def test_a_changed_setting_reruns_what_depends_on_it(
-    copy: Checkout, key: str, value: object, rules: dict[str, int]
-) -> None:
-    path = copy.folder / "config" / "demo.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    *sections, leaf = key.split(".")
-    place = functools.reduce(dict.__getitem__, sections, content)
-    assert place.get(leaf) != value, "the demo has this value already, so nothing would change"
-    place[leaf] = value
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    assert copy.would_run() == rules | TABLES
+def test_a_damaged_file_is_made_again_and_nothing_else(copy: Checkout) -> None:
+    """As `agentark verify` says to do; made anew it is what it was, and what was made from it then still stands."""
+    shard = "results/demo/traces/smollm2-135m/chain_sum/0"
+    (copy.folder / f"{shard}.counts.json").write_text("")
+    (copy.folder / f"{shard}.jsonl.zst").write_text("")
+    assert copy.would_run()["build_set"] == 4
+    assert copy.would_run("--force", f"{shard}.manifest.json") == {"extract_traces": 1}
+    assert copy.snakemake("--force", f"{shard}.manifest.json", "--cores", "2").returncode == 0
+    assert copy.would_run() == {}
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "rules"),
-    [
-        ("scripts/agentark/training/grpo.py", '"""', '"""Another first line. ', {}),
-        ("scripts/agentark/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),
-        (
-            "scripts/agentark/protocols/self_consistency.py",
-            "range(samples)",
-            "range(samples + 0)",
-            {"evaluate_base": 1, "summarise_debates": 1} | TABLES,
-        ),
-        ("scripts/agentark/protocols/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
-        (
-            "scripts/agentark/protocols/debate.py",
-            "number < rounds",
-            "number <= rounds",
-            DEBATE_ON | TABLES,
-        ),
-        (
-            "scripts/agentark/stages/grpo.py",
-            "def main(",
-            "CHANGED = 1\n\n\ndef main(",
-            {"train_grpo": 1, "evaluate_student": 1} | TABLES,
-        ),
-    ],
-    ids=["docstring", "colour", "baseline", "other protocol", "protocol", "stage"],
-)
-def test_edited_code_reruns_the_stages_that_use_it(
-    copy: Checkout, file: str, old: str, new: str, rules: dict[str, int]
-) -> None:
-    copy.replace(file, old, new)
-    assert copy.would_run() == rules
+def test_the_readme_says_what_reruns(tmp_path: Path) -> None:
+    """If this fails: python -m tests.workflow.rerun_matrix"""
+    text = rerun_matrix.README.read_text(encoding="utf-8")
+    copy = tmp_path / "README.md"
+    copy.write_text(text, encoding="utf-8")
+    rerun_matrix.main(copy)
+    assert copy.read_text(encoding="utf-8") == text
 
 
 def test_a_team_with_a_protocol_of_the_users_own(copy: Checkout) -> None:
@@ -182,7 +112,8 @@ def test_a_team_with_a_protocol_of_the_users_own(copy: Checkout) -> None:
     assert copy.would_run() == {}
     (copy.folder / "relay.py").write_text(relay.replace("round=1", "round=2"))
     after = {"hold_debates": 1, "extract_traces": 1, "build_set": 1, "train_sft": 1, "evaluate_student": 1}
-    assert copy.would_run() == after | {"evaluate_base": 1, "summarise_debates": 1, "summarise_sets": 1} | TABLES
+    after |= {"evaluate_base": 1, "summarise_debates": 1, "summarise_sets": 1, "summarise": 1, "plot_accuracy": 1}
+    assert copy.would_run() == after
     content["debates"]["options"] = {"agent": 3}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     result = copy.snakemake("-n")
@@ -206,14 +137,6 @@ def test_models_are_asked_only_where_the_config_says_so(copy: Checkout) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     result = copy.snakemake("-n")
     assert "sets.da_selection is `judge`: give `sets.judge`" in result.stdout + result.stderr
-
-
-def test_touched_files_rerun_nothing(copy: Checkout) -> None:
-    for path in (copy.folder / "scripts").rglob("*.py"):
-        path.touch()
-    for path in (copy.folder / "results").rglob("*.json*"):
-        path.touch()
-    assert copy.would_run() == {}
 
 
 def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> None:
@@ -257,7 +180,7 @@ def test_rulegraph_and_catalogue_entry(copy: Checkout) -> None:
 
 def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> None:
     """Targets apart, each rule has a docstring, a log, a benchmark, memory, run time and a code digest."""
-    targets = {"all", "debates", "traces", "sets", "prm", "students", "evaluations"}
+    targets = {"all", "models", "questions", "debates", "traces", "sets", "prm", "students", "evaluations"}
     seen = set()
     for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
         text = file.read_text(encoding="utf-8")
@@ -267,8 +190,9 @@ def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> 
             seen.add(name)
             assert '"""' in block.split("\n")[1], name
             if name not in targets:
-                for directive in ("log:", "benchmark:", "mem_mb=", "runtime=", "threads:"):
+                for directive in ("log:", "benchmark:", "threads:"):
                     assert directive in block, f"{name} has no {directive}"
+                assert "**needs(" in block or ("mem_mb=" in block and "runtime=" in block), name
                 assert (
                     re.search(r"code=(lambda wildcards: )?(code_digest|debate_code|evaluation_code)\(", block)
                     or name == "freeze_settings"

@@ -224,6 +224,29 @@ def evaluation_files():
     return files
 
 
+def part_name(axis, value):
+    """The target of a part of the grid: `student_qwen3_0_6b`, `seed_1`."""
+    return re.sub(r"\W", "_", f"{axis}_{value}")
+
+
+def evaluations_of_part(axis, value):
+    """Students with one value on an axis, and the base models that they are compared with."""
+    axes = STUDENT_AXES | {axis: [value]}
+    models = {*axes["student"]} | ({*axes["teacher"]} & {*CONFIG.models})
+    files = in_run(
+        "evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+        benchmark=CONFIG.benchmarks,
+        **axes,
+    )
+    bases = evaluation_files()
+    return files + [
+        path
+        for path in bases
+        if Path(path).parts[3] in ("base", "debate")
+        and Path(path).parts[4] in models | {*axes["teacher"]}
+    ]
+
+
 def debate_statistics():
     """What is told of every set of debates: those to learn from, and the held-out ones."""
     return of_all_shards("traces/{teacher}/{dataset}/{shard}.debates.json") + [
@@ -266,6 +289,57 @@ def result_files():
     return in_run("tables/{name}.csv", name=tables) + in_run("figures/accuracy.svg")
 
 
+def needs(role, models, hours):
+    """Resources of a job that loads models, after the size of the largest.
+
+    Args:
+        role: `generate` or `train`.
+        models: their names, from the job's wildcards.
+        hours: run time of the first attempt.
+    """
+
+    def size(wildcards):
+        largest = max(CONFIG.models[name].size for name in models(wildcards))
+        return CONFIG.hardware.of(largest)
+
+    def gpus(wildcards):
+        # Models that only servers hold need no GPU of ours.
+        if all(CONFIG.models[name].server for name in models(wildcards)):
+            return 0
+        return getattr(size(wildcards), f"{role}_gpus")
+
+    def nodes(wildcards):
+        per_node = CONFIG.hardware.gpus_per_node
+        return max(1, -(-gpus(wildcards) // per_node))
+
+    def if_several_nodes(value):
+        return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
+
+    by_gres = CONFIG.hardware.request == "gres"
+    return dict(
+        devices=gpus,
+        gpu=(lambda wildcards: None) if by_gres else gpus,
+        gres=lambda wildcards: (
+            f"gpu:{-(-gpus(wildcards) // nodes(wildcards))}"
+            if by_gres and gpus(wildcards)
+            else None
+        ),
+        nodes=nodes,
+        zero=lambda wildcards: size(wildcards).zero,
+        mem_mb=lambda wildcards, attempt: 1024 * size(wildcards).memory_gb * attempt,
+        # Twice at most: what is saved is not done again, and partitions have limits.
+        runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
+        # The Slurm plugin then leaves it to the job to start a process on each node.
+        mpi=if_several_nodes(lambda wildcards: "srun"),
+        tasks=if_several_nodes(nodes),
+        tasks_per_gpu=if_several_nodes(lambda wildcards: 0),
+    )
+
+
+def the_student(wildcards):
+    return [wildcards.student]
+
+
 def memory_mb(megabytes):
     """A job that ran out of memory asks for more at its next attempt."""
     return lambda wildcards, attempt: megabytes * attempt
@@ -274,6 +348,22 @@ def memory_mb(megabytes):
 def minutes(count):
     """A job that ran out of time asks for more at its next attempt."""
     return lambda wildcards, attempt: count * attempt
+
+
+def refuse_too_few_gpus():
+    """On a cluster, Snakemake would silently cut what a job asks for down to the limit of the run."""
+    limit = workflow.global_resources.get("gpu").value
+    if workflow.local_exec or limit is None:
+        return
+    for role, names in (("train", CONFIG.students), ("generate", CONFIG.models)):
+        for name in names:
+            model = CONFIG.models[name]
+            wanted = getattr(CONFIG.hardware.of(model.size), f"{role}_gpus")
+            if not model.server and wanted > limit:
+                raise WorkflowError(
+                    f"hardware.sizes asks for {wanted} GPUs to {role} {name}, and this run may use {limit} (resources: "
+                    f"gpu); raise that, and give the cluster's profile with --workflow-profile, not --profile"
+                )
 
 
 def show_summary():

@@ -22,16 +22,15 @@ if CONFIG.debates.source == "generate":
             "../../envs/worker-cpu.yaml"
         threads: 8
         resources:
-            gpu=1,
-            mem_mb=memory_mb(16000),
-            runtime=minutes(720),
+            **needs("generate", lambda wildcards: members(wildcards.teacher), hours=12),
         params:
             code=debate_code(),
             models=lambda wildcards: named(members(wildcards.teacher)),
             # Not an output: it must outlive a killed job, and a changed protocol.
             work="results/{run}/kept/debates/{teacher}/{dataset}/{shard}",
         shell:
-            "python -m agentark.stages.debates --config {input.settings:q} --engine {input.engine:q}"
+            "python -m agentark.launch --gpus {resources.devices}"
+            " agentark.stages.debates --config {input.settings:q} --engine {input.engine:q}"
             " --team {input.team:q} --models {params.models:q} --teacher {wildcards.teacher:q}"
             " --questions {input.questions:q} --shard {wildcards.shard} --work {params.work:q}"
             " --out {output.debates:q} --table {output.table:q} --manifest {output.manifest:q} --log {log:q}"
@@ -48,6 +47,7 @@ else:
         output:
             debates="results/{run}/debates/{teacher}/{dataset}/0.jsonl.zst",
             held_out="results/{run}/debates/{teacher}/{dataset}/held_out.jsonl.zst",
+            manifest="results/{run}/debates/{teacher}/{dataset}/0.manifest.json",
         log:
             "results/{run}/logs/import_debates/{teacher}/{dataset}.log",
             rejected="results/{run}/logs/import_debates/{teacher}/{dataset}.rejected.jsonl",
@@ -64,7 +64,7 @@ else:
         shell:
             "python -m agentark.stages.import_debates --config {input.settings:q} --teacher {wildcards.teacher:q}"
             " --train {input.train:q} --held-out {input.held_out:q} --out {output.debates:q}"
-            " --held-out-debates {output.held_out:q} --rejected {log.rejected:q} --log {log[0]:q}"
+            " --held-out-debates {output.held_out:q} --manifest {output.manifest:q} --rejected {log.rejected:q} --log {log[0]:q}"
 
 
 rule debates:

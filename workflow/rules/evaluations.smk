@@ -13,6 +13,7 @@ rule evaluate_base:
         rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
         debates="results/{run}/evaluations/base/{model}/{benchmark}.debates.jsonl.zst",
         statistics="results/{run}/evaluations/base/{model}/{benchmark}.debates.json",
+        manifest="results/{run}/evaluations/base/{model}/{benchmark}.manifest.json",
     log:
         "results/{run}/logs/evaluate_base/{model}/{benchmark}.log",
     benchmark:
@@ -21,9 +22,7 @@ rule evaluate_base:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(720),
+        **needs("generate", lambda wildcards: members(wildcards.model), hours=12),
     params:
         code=lambda wildcards: evaluation_code(is_teacher(wildcards)),
         models=lambda wildcards: named(members(wildcards.model)),
@@ -31,10 +30,11 @@ rule evaluate_base:
             "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
         ),
     shell:
-        "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
+        "python -m agentark.launch --gpus {resources.devices}"
+        " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
         " --models {params.models:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
         " --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
-        " --statistics {output.statistics:q} --log {log:q}"
+        " --statistics {output.statistics:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate_student:
@@ -46,6 +46,7 @@ rule evaluate_student:
         questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
     output:
         rows="results/{run}/evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+        manifest="results/{run}/evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",
     log:
         "results/{run}/logs/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.log",
     benchmark:
@@ -54,16 +55,15 @@ rule evaluate_student:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(720),
+        **needs("generate", the_student, hours=12),
     params:
         code=evaluation_code(teacher=False),
     shell:
-        "python -m agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
+        "python -m agentark.launch --gpus {resources.devices}"
+        " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
         " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
         " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
-        " --seed {wildcards.seed} --out {output.rows:q} --log {log:q}"
+        " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate_imported_debates:
@@ -74,6 +74,7 @@ rule evaluate_imported_debates:
     output:
         rows="results/{run}/evaluations/debate/{teacher}/{benchmark}.jsonl",
         statistics="results/{run}/evaluations/debate/{teacher}/{benchmark}.debates.json",
+        manifest="results/{run}/evaluations/debate/{teacher}/{benchmark}.manifest.json",
     log:
         "results/{run}/logs/evaluate_imported_debates/{teacher}/{benchmark}.log",
     benchmark:
@@ -88,7 +89,8 @@ rule evaluate_imported_debates:
         code=code_digest("evaluate_debates"),
     shell:
         "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
-        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q} --log {log:q}"
+        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluations:

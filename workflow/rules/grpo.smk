@@ -19,15 +19,14 @@ rule train_grpo:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(1440),
+        **needs("train", the_student, hours=24),
     params:
         code=code_digest("grpo"),
         checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
             "checkpoints"
         ),
     shell:
-        "python -m agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
+        "python -m agentark.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
+        " agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
         " --set {input.rows:q} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
         " --manifest {output.manifest:q} --log {log:q}"

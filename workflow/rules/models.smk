@@ -22,3 +22,9 @@ rule prepare_model:
     shell:
         "python -m agentark.stages.models --config {input.settings:q}"
         " --manifest {output.manifest:q} --log {log:q}"
+
+
+rule models:
+    """All models: with `questions`, all that needs the network."""
+    input:
+        manifests(CONFIG.models),

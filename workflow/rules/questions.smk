@@ -29,3 +29,12 @@ rule make_questions:
     shell:
         "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"
         " --out {params.folder:q} {params.logs} --rejected {log.rejected:q} --log {log[0]:q}"
+
+
+rule questions:
+    """All questions."""
+    input:
+        in_run(
+            "questions/{dataset}/manifest.json",
+            dataset=dict.fromkeys([*CONFIG.train_sets, *CONFIG.benchmarks]),
+        ),

@@ -15,7 +15,7 @@ rule find_overlap:
         ),
     output:
         skip="results/{run}/questions/{dataset}/skip.jsonl",
-        counts="results/{run}/questions/{dataset}/overlap.json",
+        manifest="results/{run}/questions/{dataset}/overlap.manifest.json",
     log:
         "results/{run}/logs/find_overlap/{dataset}.log",
         found="results/{run}/logs/find_overlap/{dataset}.found.jsonl",
@@ -31,7 +31,7 @@ rule find_overlap:
         code=code_digest("overlap"),
     shell:
         "python -m agentark.stages.overlap --config {input.settings:q} --train {input.train:q}"
-        " --benchmarks {input.benchmarks:q} --skip {output.skip:q} --counts {output.counts:q}"
+        " --benchmarks {input.benchmarks:q} --skip {output.skip:q} --manifest {output.manifest:q}"
         " --found {log.found:q} --log {log[0]:q}"
 
 
@@ -52,14 +52,13 @@ rule judge_traces:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(720),
+        **needs("generate", lambda wildcards: [CONFIG.sets.judge], hours=12),
     params:
         code=code_digest("judge"),
         work="results/{run}/kept/judged/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.stages.judge --config {input.settings:q} --engine {input.engine:q}"
+        "python -m agentark.launch --gpus {resources.devices}"
+        " agentark.stages.judge --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
 
 
@@ -82,14 +81,13 @@ rule roll_out_steps:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(720),
+        **needs("generate", lambda wildcards: [CONFIG.sets.rollout_model], hours=12),
     params:
         code=code_digest("roll_out"),
         work="results/{run}/kept/rollouts/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
+        "python -m agentark.launch --gpus {resources.devices}"
+        " agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
 
 

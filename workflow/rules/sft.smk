@@ -18,16 +18,15 @@ rule train_sft:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(12000),
-        runtime=minutes(720),
+        **needs("train", the_student, hours=12),
     params:
         code=code_digest("sft"),
         checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
             "checkpoints"
         ),
     shell:
-        "python -m agentark.stages.sft --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
+        "python -m agentark.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
+        " agentark.stages.sft --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
         " --seed {wildcards.seed} --checkpoints {params.checkpoints:q} --manifest {output.manifest:q} --log {log:q}"
 
 

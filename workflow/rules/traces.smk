@@ -21,14 +21,13 @@ rule verify_answers:
         "../../envs/worker-cpu.yaml"
     threads: 8
     resources:
-        gpu=1,
-        mem_mb=memory_mb(16000),
-        runtime=minutes(720),
+        **needs("generate", lambda wildcards: [CONFIG.traces.verifier], hours=12),
     params:
         code=code_digest("verify"),
         work="results/{run}/kept/verdicts/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.stages.verify --config {input.settings:q} --engine {input.engine:q}"
+        "python -m agentark.launch --gpus {resources.devices}"
+        " agentark.stages.verify --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --debates {input.debates:q} --work {params.work:q} --out {output.verdicts:q}"
         " --counts {output.counts:q} --audit {output.audit:q} --log {log:q}"
 
@@ -43,6 +42,7 @@ rule extract_traces:
         traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
         counts="results/{run}/traces/{teacher}/{dataset}/{shard}.counts.json",
         statistics="results/{run}/traces/{teacher}/{dataset}/{shard}.debates.json",
+        manifest="results/{run}/traces/{teacher}/{dataset}/{shard}.manifest.json",
     log:
         "results/{run}/logs/extract_traces/{teacher}/{dataset}/{shard}.log",
         rejected="results/{run}/logs/extract_traces/{teacher}/{dataset}/{shard}.rejected.jsonl",
@@ -62,7 +62,7 @@ rule extract_traces:
     shell:
         "python -m agentark.stages.traces --config {input.settings:q} --debates {input.debates:q} {params.verdicts}"
         " --out {output.traces:q} --counts {output.counts:q} --statistics {output.statistics:q}"
-        " --rejected {log.rejected:q} --log {log[0]:q}"
+        " --manifest {output.manifest:q} --rejected {log.rejected:q} --log {log[0]:q}"
 
 
 rule traces:

@@ -100,6 +100,7 @@ def work(args: argparse.Namespace) -> None:
         stage="debates",
         settings={"debates": settings.model_dump(mode="json"), "team": team.model_dump(mode="json")},
         parents=[args.questions, *manifests.values()],
+        outputs=[args.out, args.table],
         seed=engine_settings.seed,
         more_code=[protocols.source(settings.protocol)],
         facts={"questions": len(finished), "failed": len(failures), **json.loads(engines.read_text(encoding="utf-8"))},

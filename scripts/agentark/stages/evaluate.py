@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentark import config, scheduler, stage, teams
+from agentark import config, protocols, provenance, scheduler, stage, teams
 from agentark.chat import Chat
 from agentark.debate_statistics import Tally
 from agentark.engines import open_models, watched
@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--held", type=Path, help="the debates that a team held here")
     parser.add_argument("--statistics", type=Path, help="what those debates tell, JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -57,6 +58,22 @@ def work(args: argparse.Namespace) -> None:
             tally.add(row, verdicts_of(row))
         write_rows(args.held, debates)
         write_json(args.statistics, tally.sums())
+    used: dict[str, config.Section] = {"evaluation": settings, "engine": engine_settings}
+    asked_by = ["single"]
+    if args.team:
+        used["debates"] = stage.settings(args.debates, config.Debates)
+        used["team"] = stage.settings(args.team, config.Team)
+        asked_by += [used["debates"].protocol, "self_consistency"]
+    provenance.write_manifest(
+        args.manifest,
+        kind="evaluation",
+        stage="evaluate",
+        settings={name: section.model_dump(mode="json") for name, section in used.items()},
+        parents=[args.questions, *manifests.values()],
+        outputs=[args.out, *([args.held, args.statistics] if args.held else [])],
+        seed=args.seed,
+        more_code=[protocols.source(name) for name in asked_by],
+    )
     n_correct = sum(row.correct for row in rows if row.protocol == "single")
     say(f"evaluation   {args.method} {args.name}: {n_correct}/{len(questions)} right")
 

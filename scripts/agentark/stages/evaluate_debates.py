@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from agentark import stage
+from agentark import provenance, stage
 from agentark.debate_statistics import Tally
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.progress import say
@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--teacher", required=True, help="name for the models that debated")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--statistics", type=Path, required=True, help="what the debates tell, JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -31,6 +32,14 @@ def work(args: argparse.Namespace) -> None:
         ]
     write_rows(args.out, rows)
     write_json(args.statistics, tally.sums())
+    provenance.write_manifest(
+        args.manifest,
+        kind="evaluation",
+        stage="evaluate_debates",
+        settings={},
+        parents=[args.debates],
+        outputs=[args.out, args.statistics],
+    )
     say(f"evaluation   {args.teacher}: {len(rows) // 2} imported debates scored")
 
 

@@ -9,7 +9,7 @@ from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
 from agentark.records import RlPrompt, read_rows
-from agentark.training import grpo, session, weights
+from agentark.training import grpo, processes, session, weights
 from agentark.training.prm import load_prm
 
 LOGGED = {
@@ -57,8 +57,11 @@ def work(args: argparse.Namespace) -> None:
     model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
 
     student = args.manifest.parent / "model"
-    with weights.replaced_folder(student) as partial:
-        weights.save(model, tokenizer, partial, stored)
+    with processes.gathered(model) as writes:
+        if not writes:
+            return
+        with weights.replaced_folder(student) as partial:
+            weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     log = [{name: row.get(key, 0.0) for name, key in LOGGED.items()} for row in log]
     provenance.write_manifest(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from agentark import config, debate_logs, stage
+from agentark import config, debate_logs, provenance, stage
 from agentark.errors import UserError
 from agentark.grading import is_right, parse_gold
 from agentark.progress import say
@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--held-out", type=Path, required=True, help="questions to score on")
     parser.add_argument("--out", type=Path, required=True, help="debates of the train questions")
     parser.add_argument("--held-out-debates", type=Path, required=True, help="debates of the held-out questions")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     parser.add_argument("--rejected", type=Path, required=True, help="logged debates that cannot be used, and why")
     return stage.run(work, parser.parse_args(argv))
 
@@ -49,6 +50,15 @@ def work(args: argparse.Namespace) -> None:
         )
     write_rows(args.held_out_debates, (debates[key] for key in held_out if key in debates))
     write_rows(args.out, chosen)
+    provenance.write_manifest(
+        args.manifest,
+        kind="debates",
+        stage="import_debates",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.train, args.held_out, *debate_logs.files(Path(settings.logs or ""))],
+        outputs=[args.out, args.held_out_debates],
+        facts={"logged": rejected.n_rows, "unusable": len(rejected)},
+    )
     say(
         f"debates      {rejected.n_rows} logged, {len(chosen)} about train questions, {len(debates) - len(chosen)} "
         f"held out, {n_repeated} on a question that had one already, {len(rejected)} unusable"

@@ -4,11 +4,11 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from agentark import config, stage
+from agentark import config, provenance, stage
 from agentark.errors import UserError
 from agentark.overlap import overlaps
 from agentark.progress import say
-from agentark.records import Question, read_rows, write_json, write_rows
+from agentark.records import Question, read_rows, write_rows
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--benchmarks", type=Path, nargs="+", required=True, help="questions of all benchmarks")
     parser.add_argument("--skip", type=Path, required=True, help="questions to leave out, and why")
     parser.add_argument("--found", type=Path, required=True, help="all that was found, JSONL")
-    parser.add_argument("--counts", type=Path, required=True, help="how many by each rule and benchmark, JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="how many by each rule and benchmark, and of what")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -43,7 +43,15 @@ def work(args: argparse.Namespace) -> None:
     if len(leave_out) == len(train):
         raise UserError(f"{args.train}: every question is asked by a benchmark or repeated ({shown}); nothing is left")
     write_rows(args.skip, leave_out)
-    write_json(args.counts, {"questions": len(train), "left_out": len(leave_out), **counts})
+    provenance.write_manifest(
+        args.manifest,
+        kind="overlap",
+        stage="overlap",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.train, *args.benchmarks],
+        outputs=[args.skip],
+        facts={"questions": len(train), "left_out": len(leave_out), **counts},
+    )
 
 
 if __name__ == "__main__":

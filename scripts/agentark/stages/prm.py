@@ -14,7 +14,7 @@ from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
 from agentark.records import StepExample, read_rows
-from agentark.training import prm, session, weights
+from agentark.training import prm, processes, session, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,8 +53,11 @@ def work(args: argparse.Namespace) -> None:
     say(f"prm          step AUC {measured['step_auc']} on {measured['held_out_steps']} steps kept back")
 
     reward_model = args.manifest.parent / "model"
-    with weights.replaced_folder(reward_model) as partial:
-        prm.save_prm(model, tokenizer, partial, stored)
+    with processes.gathered(model) as writes:
+        if not writes:
+            return
+        with weights.replaced_folder(reward_model) as partial:
+            prm.save_prm(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     provenance.write_manifest(
         args.manifest,

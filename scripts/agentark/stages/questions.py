@@ -30,6 +30,7 @@ def work(args: argparse.Namespace) -> None:
         stage="questions",
         settings=settings.model_dump(mode="json"),
         parents=[],
+        outputs=[args.out / f"{part}.jsonl" for part in parts],
         facts=counts | {"rejected": rejected.reasons()},
     )
     say(f"questions    {args.dataset}: " + ", ".join(f"{count} {part}" for part, count in counts.items()))

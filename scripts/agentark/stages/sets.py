@@ -58,6 +58,7 @@ def work(args: argparse.Namespace) -> None:
         stage="sets",
         settings=settings.model_dump(mode="json"),
         parents=[*args.traces, args.skip, *args.judged, *args.values, *([args.rsft] if args.rsft else [])],
+        outputs=[args.out],
         facts=facts,
     )
     write_text(args.page, set_cards.page(facts, settings))

@@ -9,7 +9,7 @@ from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
 from agentark.records import TrainingExample, read_rows
-from agentark.training import session, sft, weights
+from agentark.training import processes, session, sft, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,8 +41,11 @@ def work(args: argparse.Namespace) -> None:
     model, log = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints)
 
     student = args.manifest.parent / "model"
-    with weights.replaced_folder(student) as partial:
-        weights.save(model, tokenizer, partial, stored)
+    with processes.gathered(model) as writes:
+        if not writes:
+            return
+        with weights.replaced_folder(student) as partial:
+            weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     provenance.write_manifest(
         args.manifest,

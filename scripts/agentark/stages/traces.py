@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, stage
+from agentark import config, provenance, stage
 from agentark.debate_statistics import Tally
 from agentark.progress import say
 from agentark.quarantine import Quarantine
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--counts", type=Path, required=True, help="how many traces of each kind, JSON")
     parser.add_argument("--statistics", type=Path, required=True, help="what the debates tell, JSON")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     parser.add_argument("--rejected", type=Path, required=True, help="replies that make no trace, and why")
     return stage.run(work, parser.parse_args(argv))
 
@@ -62,6 +63,14 @@ def work(args: argparse.Namespace) -> None:
     counts["no_solution"] = counts["turns"] - counts["traces"]
     write_json(args.counts, dict(counts))
     write_json(args.statistics, tally.sums())
+    provenance.write_manifest(
+        args.manifest,
+        kind="traces",
+        stage="traces",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.debates, *([args.verdicts] if args.verdicts else [])],
+        outputs=[args.out, args.counts, args.statistics],
+    )
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("stable", "corrective", "degraded", "wrong", "aggregate"))
     say(f"traces       {counts['traces']} of {counts['debates']} debates: {kinds}; {counts['correct']} correct")
 

@@ -23,7 +23,7 @@ from agentark.config import Grpo
 from agentark.grading import grade
 from agentark.prompts import solve_messages
 from agentark.records import RlPrompt
-from agentark.training import session, weights
+from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.prm import ProcessRewardModel, score_steps
 from agentark.training.rewards import aggregate
@@ -112,11 +112,9 @@ def fit(
         The trained model (with its adapter, if any) and what was logged at every update.
     """
     n_rollouts = settings.prompts_per_step * settings.group_size
-    micro_batch = weights.micro_batch_size(n_rollouts, settings.micro_batch_size)
     arguments = GRPOConfig(
         **session.trainer_options(checkpoints, seed),
-        per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=n_rollouts // micro_batch,
+        **processes.shares(n_rollouts, settings.micro_batch_size, "grpo.prompts_per_step * grpo.group_size"),
         num_generations=settings.group_size,
         max_steps=settings.steps,
         learning_rate=settings.learning_rate,

@@ -22,10 +22,11 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from agentark.config import Prm, PrmStage
+from agentark.deadline import Deadline
 from agentark.models import device, open_tokenizer
 from agentark.records import GoldType, StepExample
 from agentark.steps import split_steps
-from agentark.training import session, weights
+from agentark.training import processes, session, weights
 from agentark.training.rendering import render
 
 HEAD_FILE = "head.safetensors"
@@ -212,12 +213,14 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train both stages in place; returns what was logged at every update."""
     log: list[dict[str, float]] = []
+    deadline = Deadline()
     interrupted_in_2 = any((checkpoints / "stage2").glob("checkpoint-*/trainer_state.json"))
     for number, part in ((1, settings.stage1), (2, settings.stage2)):
         if number == 1 and interrupted_in_2:
             continue
         trainable_in_stage(model, number)
-        rows = _fit_stage(model, tokenizer, questions, settings, part, seed, checkpoints / f"stage{number}")
+        watch = session.Watch(f"prm stage {number}", deadline)
+        rows = _fit_stage(model, tokenizer, questions, settings, part, seed, checkpoints / f"stage{number}", watch)
         log += [{**row, "stage": number} for row in rows]
     return log
 
@@ -230,11 +233,11 @@ def _fit_stage(
     part: PrmStage,
     seed: int,
     checkpoints: Path,
+    watch: session.Watch,
 ) -> list[dict[str, float]]:
     arguments = TrainingArguments(
         **session.trainer_options(checkpoints, seed) | {"gradient_checkpointing": False},
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.batch_size,
+        **processes.shares(settings.batch_size, 1, "prm.batch_size"),
         num_train_epochs=part.epochs,
         learning_rate=part.learning_rate,
         lr_scheduler_type="constant",
@@ -247,7 +250,6 @@ def _fit_stage(
         train_dataset=questions,
         data_collator=lambda batch: batch[0].tensors(tokenizer.pad_token_id),
     )
-    watch = session.Watch(checkpoints.name.replace("stage", "prm stage "))
     session.train(trainer, watch, checkpoints)
     return watch.rows
 
@@ -322,7 +324,7 @@ def open_backbone(folder: Path) -> tuple[ProcessRewardModel, torch.dtype]:
     """A fresh PRM on a student's weights, in float32, and the precision to save it in."""
     backbone = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
     stored = torch.float32 if backbone.dtype == torch.float32 else torch.bfloat16
-    return ProcessRewardModel(backbone.float()), stored
+    return ProcessRewardModel(weights.master_copy(backbone)), stored
 
 
 def save_prm(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:

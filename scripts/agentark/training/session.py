@@ -18,9 +18,11 @@ from transformers import (
 
 from agentark import provenance
 from agentark.config import Section
-from agentark.progress import Progress
+from agentark.deadline import Deadline, StoppedError
+from agentark.ownership import own_folder
+from agentark.progress import Progress, say
 from agentark.records import atomic_path, content_id
-from agentark.training import weights
+from agentark.training import processes, weights
 
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
 """A checkpoint holds weights and both moments of Adam: for most of the demo's runs it would cost more than it saves."""
@@ -43,15 +45,18 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
+        **processes.options(),
     }
 
 
 class Watch(TrainerCallback):
     """Prints progress and keeps the log rows; asks for a checkpoint every few minutes."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, deadline: Deadline | None = None) -> None:
         self.stage = stage
         self.rows: list[dict[str, float]] = []
+        self.deadline = deadline or Deadline()
+        self.stopped: str | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # A resumed run counts from where it goes on, so that speed and time left are true.
@@ -61,9 +66,17 @@ class Watch(TrainerCallback):
         self.rows = [row for row in state.log_history if "loss" in row]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if time.monotonic() - self._saved > 60 * MINUTES_BETWEEN_CHECKPOINTS and state.global_step < state.max_steps:
+        if state.global_step >= state.max_steps:
+            return
+        why = self.deadline.why_stop()
+        due = time.monotonic() - self._saved > 60 * MINUTES_BETWEEN_CHECKPOINTS
+        stop, save = processes.any_says(why is not None, due)
+        if stop or save:
             self._saved = time.monotonic()
             control.should_save = True
+        if stop:
+            self.stopped = why or "another process"
+            control.should_training_stop = True
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
@@ -73,11 +86,16 @@ class Watch(TrainerCallback):
         self.rows.append({**logs, "step": state.global_step})
         tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
         reward = f"  reward {logs['reward']:.3f}" if "reward" in logs else ""
-        self._progress.update(tokens=tokens, note=f"loss {logs['loss']:.4f}{reward}")
+        self._progress.update(tokens=tokens * processes.count(), note=f"loss {logs['loss']:.4f}{reward}")
 
 
 def checkpoint_folder(root: Path, stage: str, settings: Section, seed: int, parents: list[Path]) -> Path:
-    """A folder under `root` for exactly this work: a run with other settings, data or code must not go on from it."""
+    """A folder under `root` for exactly this work: a run with other settings, data or code must not go on from it.
+
+    Waits while another job trains there.
+    """
+    if processes.is_first():
+        own_folder(root)
     identity = content_id(
         provenance.code_digest(stage), settings.model_dump(mode="json"), seed, *map(provenance.file_sha256, parents)
     )
@@ -85,12 +103,21 @@ def checkpoint_folder(root: Path, stage: str, settings: Section, seed: int, pare
 
 
 def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
-    """Train, or go on from the last checkpoint that was written to its end; the trainer writes its state last."""
+    """Train, or go on from the last checkpoint that was written to its end; the trainer writes its state last.
+
+    Raises:
+        StoppedError: the deadline came first; what was done is saved.
+    """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     complete = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
     newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    if newest:
+        say(f"{watch.stage:<12} goes on from update {newest.name.rpartition('-')[2]}")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    if watch.stopped:
+        done = f"{trainer.state.global_step} of {trainer.state.max_steps} updates"
+        raise StoppedError(f"stopped by {watch.stopped} after {done}, which are saved; the same command goes on")
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:

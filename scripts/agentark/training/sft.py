@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 
 from agentark.config import Sft
 from agentark.records import TrainingExample
-from agentark.training import session, weights
+from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn, render
 
@@ -207,7 +207,8 @@ class TraceTrainer(SFTTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            reasoning_nll, n_reasoning, answer_nll, n_answer = self._nll_sums.tolist()
+            sums = self.accelerator.reduce(self._nll_sums.to(self.accelerator.device), reduction="sum")
+            reasoning_nll, n_reasoning, answer_nll, n_answer = sums.tolist()
             logs["nll_reasoning"] = reasoning_nll / n_reasoning if n_reasoning else 0.0
             logs["nll_answer"] = answer_nll / n_answer if n_answer else 0.0
             self._nll_sums.zero_()
@@ -227,11 +228,9 @@ def fit(
     Returns:
         The trained model (with its adapter, if any) and what was logged at every update.
     """
-    micro_batch = weights.micro_batch_size(settings.batch_size, settings.micro_batch_size)
     arguments = SFTConfig(
         **session.trainer_options(checkpoints, seed),
-        per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=settings.batch_size // micro_batch,
+        **processes.shares(settings.batch_size, settings.micro_batch_size, "sft.batch_size"),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",

@@ -14,6 +14,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.models import open_model
+from agentark.training import processes
 
 
 def multiplies_bf16() -> bool:
@@ -32,7 +33,12 @@ def open_for_training(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
     """The model in float32, and the precision to save it in: that of its weights, bfloat16 for the halves."""
     model = open_model(folder)
     stored = torch.float32 if model.dtype == torch.float32 else torch.bfloat16
-    return model.float(), stored
+    return master_copy(model), stored
+
+
+def master_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """In float32; DeepSpeed makes its own master copy, in parts, so that its model stays as it is."""
+    return model if processes.zero_stage() else model.float()
 
 
 def lora(rank: int | None) -> LoraConfig | None:
@@ -51,11 +57,6 @@ def save(
     model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def micro_batch_size(batch_size: int, wanted: int) -> int:
-    """The largest divisor of the batch size that is not above the wanted size: it must never change the result."""
-    return next(size for size in range(min(wanted, batch_size), 0, -1) if batch_size % size == 0)
 
 
 @contextmanager

@@ -1,0 +1,190 @@
+"""What reruns when: changes to a finished run, and the exact jobs that a dry-run then plans.
+
+The README's table is made from this list:  python -m tests.workflow.rerun_matrix
+"""
+
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from tests.workflow.finished_run import ROOT, Checkout
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- made from tests/workflow/rerun_matrix.py -->\n", "<!-- end -->\n"
+
+Jobs = dict[str, int]
+TABLES = {"summarise": 1, "plot_accuracy": 1}
+SETTINGS = {"freeze_settings": 1}
+PAD = {"train_grpo": 1, "evaluate_student": 1}
+STUDENTS = {"train_sft": 2, "train_prm": 1, "train_grpo": 1, "evaluate_student": 3}
+SETS = {"build_set": 4, "summarise_sets": 1, **STUDENTS}
+TRACES = {"extract_traces": 1, "summarise_debates": 1, **SETS}
+DEBATES = {"hold_debates": 1, "evaluate_base": 1, **TRACES}
+HELD = {"hold_debates": 1, **TRACES}
+QUESTIONS = {"make_questions": 1, "find_overlap": 1, **DEBATES}
+ONE_SET = {"build_set": 1, "summarise_sets": 1}
+SCORES = {"evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change as a user would make it."""
+
+    what: str
+    make: Callable[[Checkout], None]
+    jobs: Jobs
+    arguments: tuple[str, ...] = field(default=())
+    """For Snakemake."""
+
+
+def setting(key: str, value: object, jobs: Jobs, what: str | None = None) -> Change:
+    def make(checkout: Checkout) -> None:
+        path = checkout.folder / "config" / "demo.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        *sections, leaf = key.split(".")
+        place = functools.reduce(lambda into, name: into.setdefault(name, {}), sections, content)
+        assert place.get(leaf) != value, f"{key} is {value} already, so nothing would change"
+        place[leaf] = value
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    return Change(what or f"`{key}`", make, jobs)
+
+
+def edit(what: str, file: str, old: str, new: str, jobs: Jobs) -> Change:
+    return Change(what, lambda checkout: checkout.replace(file, old, new), jobs)
+
+
+def touch(checkout: Checkout) -> None:
+    for path in [*(checkout.folder / "scripts").rglob("*.py"), *(checkout.folder / "results").rglob("*.json*")]:
+        path.touch()
+
+
+def move(checkout: Checkout) -> None:
+    moved = checkout.folder.with_name("elsewhere")
+    checkout.folder.rename(moved)
+    checkout.folder = moved
+
+
+def clone(checkout: Checkout) -> None:
+    """Results copied into a fresh clone, without what Snakemake remembers of the run."""
+    fresh = Checkout(checkout.folder.with_name("fresh"))
+    shutil.copytree(checkout.folder / "results", fresh.folder / "results")
+    checkout.folder = fresh.folder
+
+
+def lose(name: str) -> Callable[[Checkout], None]:
+    return lambda checkout: (checkout.folder / "results" / "demo" / name).unlink()
+
+
+MODULES = "scripts/agentark"
+CHANGES = [
+    setting("grpo.learning_rate", 2.0e-6, SETTINGS | PAD | TABLES),
+    setting("prm.tau", 0.2, SETTINGS | {"train_prm": 1} | PAD | TABLES),
+    setting("sft.answer_weight", 2.0, SETTINGS | STUDENTS | {"train_prm": 0} | TABLES),
+    setting("sets.da_traces", 2, SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
+    setting("sets.da_selection", "random", SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
+    setting("sets.prm_traces", 6, SETTINGS | ONE_SET | {"train_prm": 1} | PAD | TABLES),
+    setting("sets.contamination", "report", SETTINGS | {"find_overlap": 1} | SETS | TABLES),
+    setting("traces.rejected_share", 0.02, SETTINGS | TRACES | TABLES),
+    setting("debates.options.agents", 4, SETTINGS | DEBATES | TABLES),
+    setting("debates.temperature", 0.8, SETTINGS | DEBATES | TABLES),
+    setting("evaluation.max_tokens", 32, SETTINGS | SCORES | TABLES),
+    setting("evaluation.split", "validation", SETTINGS | SCORES | TABLES),
+    setting("datasets.chain_sum.train", 400, SETTINGS | QUESTIONS | TABLES, "`datasets.NAME.train`"),
+    setting("models.smollm2-135m.revision", "v2", SETTINGS | {"prepare_model": 1} | DEBATES | TABLES, "`models.NAME`"),
+    setting("engine.seed", 1, SETTINGS | SCORES | DEBATES | TABLES),
+    setting("seeds", [0, 1], STUDENTS | TABLES, "one more seed (its students only)"),
+    setting("seeds", [1], STUDENTS | TABLES, "another seed"),
+    setting("methods", ["rsft", "da"], {"summarise_sets": 1} | TABLES, "a method less"),
+    setting(
+        "methods",
+        ["rsft", "rejection"],
+        SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES,
+        "another method (its set and students only)",
+    ),
+    setting("hardware.gpus_per_node", 4, {}),
+    edit(
+        "the code of a stage",
+        f"{MODULES}/stages/grpo.py",
+        "def main(",
+        "CHANGED = 1\n\n\ndef main(",
+        PAD | TABLES,
+    ),
+    edit(
+        "a function that one stage uses",
+        f"{MODULES}/training/rewards.py",
+        "def aggregate(",
+        "CHANGED = 1\n\n\ndef aggregate(",
+        PAD | TABLES,
+    ),
+    edit(
+        "the protocol in use, also your own",
+        f"{MODULES}/protocols/debate.py",
+        "number < rounds",
+        "number <= rounds",
+        DEBATES | TABLES,
+    ),
+    edit(
+        "a baseline's protocol",
+        f"{MODULES}/protocols/self_consistency.py",
+        "range(samples)",
+        "range(samples + 0)",
+        {"evaluate_base": 1, "summarise_debates": 1} | TABLES,
+    ),
+    edit("another protocol", f"{MODULES}/protocols/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
+    edit("a docstring", f"{MODULES}/training/grpo.py", '"""', '"""Another first line. ', {}),
+    edit("a comment, formatting", f"{MODULES}/training/grpo.py", "\n\n\ndef fit(", "\n\n\n# Why.\n\n\ndef fit(", {}),
+    edit("a colour of a figure", f"{MODULES}/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),
+    edit("a profile's partition", "profiles/slurm/partitions.yaml", "cpu:", "long:", {}),
+    Change("fewer or more cores", lambda _: None, {}, ("--cores", "7")),
+    Change("all files touched", touch, {}),
+    Change("the checkout moved", move, {}),
+    Change("results copied into a fresh clone", clone, {}),
+    Change("a lost file that is an intermediate result", lose("debates/smollm2-135m/chain_sum/0.jsonl.zst"), {}),
+    Change("a lost table", lose("tables/summary.csv"), TABLES),
+]
+
+ORDER = (
+    "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm train_grpo "
+    "evaluate_base evaluate_student summarise summarise_debates summarise_sets plot_accuracy"
+).split()
+TOGETHER = {
+    "`hold_debates` and all that follows": HELD | TABLES,
+    "`extract_traces` and all that follows": TRACES | TABLES,
+    "`build_set` and all that follows": SETS | TABLES,
+    "students, their evaluations, tables": STUDENTS | TABLES,
+    "tables": TABLES,
+}
+
+
+def in_words(jobs: Jobs) -> str:
+    names = [name for name in ORDER if jobs.get(name)]
+    last = next((words for words, rules in TOGETHER.items() if set(rules) <= set(names)), None)
+    if last:
+        names = [name for name in names if name not in TOGETHER[last]]
+        # Tables of other kinds are tables.
+        names = [name for name in names if not name.startswith("summarise")]
+    return ", ".join([f"`{name}`" for name in names] + ([last] if last else [])) or "nothing"
+
+
+def table() -> str:
+    """The README's: a line for each set of jobs, the changes that cause it side by side."""
+    by_jobs: dict[str, list[str]] = {}
+    for change in CHANGES:
+        by_jobs.setdefault(in_words(change.jobs), []).append(change.what)
+    lines = ["| change | what runs again |", "|---|---|"]
+    lines += [f"| {', '.join(changes)} | {jobs} |" for jobs, changes in by_jobs.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main(path: Path = README) -> None:
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    path.write_text(before + BEGIN + table() + END + rest.partition(END)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
