@@ -312,28 +312,32 @@ def needs(role, models, hours):
         per_node = CONFIG.hardware.gpus_per_node
         return max(1, -(-gpus(wildcards) // per_node))
 
-    def if_several_nodes(value):
-        return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
+    def gres(wildcards):
+        n_gpus = gpus(wildcards)
+        return f"gpu:{-(-n_gpus // nodes(wildcards))}" if n_gpus else None
 
-    by_gres = CONFIG.hardware.request == "gres"
-    return dict(
+    asked = dict(
         devices=gpus,
-        gpu=(lambda wildcards: None) if by_gres else gpus,
-        gres=lambda wildcards: (
-            f"gpu:{-(-gpus(wildcards) // nodes(wildcards))}"
-            if by_gres and gpus(wildcards)
-            else None
-        ),
         nodes=nodes,
         zero=lambda wildcards: size(wildcards).zero,
         mem_mb=lambda wildcards, attempt: 1024 * size(wildcards).memory_gb * attempt,
         # Twice at most: what is saved is not done again, and partitions have limits.
         runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
-        # The Slurm plugin then leaves it to the job to start a process on each node.
-        mpi=if_several_nodes(lambda wildcards: "srun"),
-        tasks=if_several_nodes(nodes),
-        tasks_per_gpu=if_several_nodes(lambda wildcards: 0),
     )
+    asked |= dict(gres=gres) if CONFIG.hardware.request == "gres" else dict(gpu=gpus)
+
+    def if_several_nodes(value):
+        return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
+
+    largest = CONFIG.hardware.of(max(model.size for model in CONFIG.models.values()))
+    if getattr(largest, f"{role}_gpus") > CONFIG.hardware.gpus_per_node:
+        # The Slurm plugin then leaves it to the job to start a process on each node.
+        asked |= dict(
+            mpi=if_several_nodes(lambda wildcards: "srun"),
+            tasks=if_several_nodes(nodes),
+            tasks_per_gpu=if_several_nodes(lambda wildcards: 0),
+        )
+    return asked
 
 
 def the_student(wildcards):
