@@ -410,7 +410,7 @@ class Size(Section):
         description="DeepSpeed's ZeRO stage: what the GPUs of a training share, 0 nothing, 2 gradients and moments, "
         "3 weights too"
     )
-    memory_gb: int = Field(ge=1, description="host memory a node; each of its processes reads all weights once")
+    memory_gb: float = Field(gt=0, description="host memory a node; each of its processes reads all weights once")
 
 
 class Hardware(Section):

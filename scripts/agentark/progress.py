@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from typing import TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -79,8 +80,7 @@ class Progress:
         if not Progress.terminal.isatty():
             say(line)
             return
-        Progress.terminal.write(f"\r{line}{ERASE_TO_END}" + ("\n" if finished else ""))
-        Progress.terminal.flush()
+        _write(f"\r{line}{ERASE_TO_END}" + ("\n" if finished else ""))
         Progress._live = None if finished else self
         if finished:
             _log(line)
@@ -89,10 +89,17 @@ class Progress:
 def say(text: str) -> None:
     """One line for the person and, when they differ, for the log."""
     if Progress._live is not None:
-        Progress.terminal.write("\n")
+        _write("\n")
         Progress._live = None
-    print(text, file=Progress.terminal, flush=True)
+    _write(f"{text}\n")
     _log(text)
+
+
+def _write(text: str) -> None:
+    """To the terminal, if it is still there: work must not end because nobody looks."""
+    with suppress(OSError):
+        Progress.terminal.write(text)
+        Progress.terminal.flush()
 
 
 def _log(text: str) -> None:

@@ -77,24 +77,29 @@ PidFile={home}/slurmdbd.pid
 
 
 def why_not() -> str | None:
-    """What stands in the way of a cluster on this machine; None when nothing does."""
+    """What stands in the way of a cluster on this machine; None when nothing does. Installs what it needs."""
     if os.geteuid() != 0:
         return "a Slurm of one's own needs root"
     conf = ETC / "slurm.conf"
     if conf.exists() and not conf.read_text().startswith(MARK):
         return f"{conf} is another cluster's"
-    if missing := [name for name in ("slurmctld", "slurmdbd", "munged", "mariadbd") if not shutil.which(name)]:
-        return f"no {', '.join(missing)}; `make slurm-up` installs {' '.join(PACKAGES)}"
-    return None
+    if installed():
+        return None
+    if not shutil.which("apt-get"):
+        return f"no Debian, so no packages {' '.join(PACKAGES)}"
+    return None if install() else f"Debian's packages {' '.join(PACKAGES)} cannot be installed"
 
 
-def install() -> None:
-    """Debian's packages, without starting any service."""
+def installed() -> bool:
+    return all(shutil.which(name) for name in ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd"))
+
+
+def install() -> bool:
+    """Debian's packages, without starting any service; whether it worked."""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    apt = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *PACKAGES]
-    if subprocess.run(apt, env=quiet).returncode:
-        subprocess.run(["apt-get", "update", "--quiet"], check=True, env=quiet)
-        subprocess.run(apt, check=True, env=quiet)
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
+        subprocess.run(["apt-get", "--quiet", *command], env=quiet, capture_output=True, timeout=600)
+    return installed()
 
 
 def start() -> None:
@@ -180,6 +185,23 @@ def slurmd(node: str) -> None:
     daemon("slurmd", "-D", "-N", node, name=f"slurmd-{node}")
 
 
+def lose(node: str) -> None:
+    """A node fails with all that runs on it."""
+    (HOME / f"slurmd-{node}.pid").rename(HOME / f"lost-{node}.pid")
+    kill(HOME / f"lost-{node}.pid", signal.SIGKILL)
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"SLURMD_NODENAME={node}\0".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+    subprocess.run(["pkill", "-9", "-f", f"slurmstepd.*{node}"])
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
+
+
+def recover(node: str) -> None:
+    slurmd(node)
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
+
+
 def daemon(program: str, *arguments: str, name: str | None = None) -> None:
     """Start a program that goes on when we end; it is ended by its process id."""
     name = name or program
@@ -217,8 +239,6 @@ def until(what: str, command: list[str]) -> None:
 
 def main(action: str) -> int:
     if action == "up":
-        if why_not() and os.geteuid() == 0:
-            install()
         try:
             start()
         except RuntimeError as error:

@@ -1,32 +1,99 @@
-"""The pipeline on a real Slurm: where jobs run, and what it survives."""
+"""The pipeline on a real Slurm: where its jobs run, and what they survive."""
 
+import copy
+import csv
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from agentark import lineage
 from tests import tiny_model
 from tests.slurm import cluster, teacher
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not()))
+STUDENT = "rsft/teacher/chain_sum/tiny/0"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def slurm() -> Iterator[None]:
-    cluster.start()
-    yield
-    cluster.stop()
+class Run:
+    """One run in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.results = folder / "results" / "slurm"
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        partitions = ROOT / "profiles" / "ci-slurm" / "partitions.yaml"
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--workflow-profile", "ci-slurm", "--slurm-partition-config", str(partitions)]
+        command += ["--configfile", str(self.folder / "config.yaml"), "--directory", str(self.folder), *arguments]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                command, env=os.environ | {"PATH": path}, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def finish(self, *arguments: str) -> None:
+        assert self.start(*arguments).wait(600) == 0, self.log[-6000:]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def training_log(self) -> str:
+        path = self.results / "logs" / "train_sft" / f"{STUDENT}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def job_logs(self) -> str:
+        """What Slurm has kept of all trainings."""
+        logs = (self.folder / ".snakemake" / "slurm_logs" / "rule_train_sft").rglob("*.log")
+        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
+
+    def updates(self) -> int:
+        """Updates that the training says it has made."""
+        return max((int(n) for n in re.findall(r"(\d+)/\d+ updates", self.training_log())), default=0)
+
+
+def jobs(*columns: str, since: str = "00:00:00") -> list[dict[str, str]]:
+    """What Slurm's accounting knows of all jobs."""
+    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={','.join(columns)}"]
+    lines = subprocess.run([*command, f"--starttime={since}"], capture_output=True, text=True, check=True).stdout
+    return [dict(zip(columns, line.split("|"), strict=True)) for line in lines.splitlines()]
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.5)
+    return found
+
+
+def running() -> dict[str, str]:
+    """Node of each running job."""
+    command = ["squeue", "--noheader", "--states=RUNNING", "--format=%i %N"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return dict(line.split() for line in lines)
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The smoke run with a teacher that costs nothing and a student of two layers, trained on two nodes."""
+    if reason := cluster.why_not():
+        pytest.skip(reason)
+    cluster.start()
     with teacher.serving() as url:
         content = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
         folder = tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
@@ -38,57 +105,88 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
             "sizes": [{"up_to": 1, "generate_gpus": 1, "train_gpus": 2, "zero": 0, "memory_gb": 4}],
         }
         yield content
+    cluster.stop()
 
 
-class Run:
-    """One run in a folder of its own."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.folder = folder
-        self.results = folder / "results" / "slurm"
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        partitions = ROOT / "profiles" / "ci-slurm" / "partitions.yaml"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--workflow-profile", "ci-slurm", "--slurm-partition-config", str(partitions)]
-        command += ["--configfile", str(self.folder / "config.yaml"), "--directory", str(self.folder), *arguments]
-        with (self.folder / "log").open("ab") as log:
-            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-            return subprocess.Popen(
-                command, env=os.environ | {"PATH": path}, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def finish(self, *arguments: str) -> str:
-        """Run to the end, and all that Snakemake has said."""
-        process = self.start(*arguments)
-        assert process.wait(600) == 0, self.log[-6000:]
-        return self.log
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text(encoding="utf-8")
-
-
-def jobs(*columns: str) -> list[dict[str, str]]:
-    """What Slurm's accounting knows of all jobs."""
-    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={','.join(columns)}"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
-
-
-def test_the_pipeline_runs_where_it_should(settings: dict[str, Any], tmp_path: Path) -> None:
-    run = Run(tmp_path, settings)
+@pytest.fixture(scope="module")
+def finished(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tmp_path_factory.mktemp("finished"))
+    run.configure(settings)
     run.finish()
-    assert (run.results / "tables" / "summary.csv").exists()
+    return run
+
+
+@pytest.fixture
+def long_training(finished: Run, settings: dict[str, Any], tmp_path: Path) -> Run:
+    """The finished run at another place, with an R-SFT student to be trained anew on one GPU for a minute or so."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    content = copy.deepcopy(settings)
+    content["sft"] |= {"epochs": 700, "micro_batch_size": 4}
+    content["hardware"] = {
+        "sizes": [{"up_to": 1, "generate_gpus": 1, "train_gpus": 1, "zero": 0, "memory_gb": 0.7}],
+    }
+    run = Run(tmp_path / "run")
+    run.configure(content)
+    return run
+
+
+def test_jobs_run_where_they_should(finished: Run) -> None:
+    assert (finished.results / "tables" / "summary.csv").exists()
     done = jobs("Comment", "Partition", "NodeList", "State", "AllocTRES")
     assert {job["State"] for job in done} == {"COMPLETED"}
+    with_gpu = ("train_", "evaluate_student", "evaluate_base_wildcards_slurm_tiny")
     for job in done:
-        loads_model = any(
-            name in job["Comment"] for name in ("train_", "evaluate_student", "evaluate_base_wildcards_slurm_tiny")
-        )
-        assert (job["Partition"] == "gpu") == loads_model, job
-        assert ("gres/gpu" in job["AllocTRES"]) == loads_model, job
-    trained = [job for job in done if "train_sft" in job["Comment"]]
-    assert [job["NodeList"] for job in trained] == ["gpu[1-2]"] * 2
-    assert "Nothing to be done" in run.finish("--dry-run")
+        wants_gpu = any(name in job["Comment"] for name in with_gpu)
+        assert (job["Partition"] == "gpu") == wants_gpu, job
+        assert ("gres/gpu" in job["AllocTRES"]) == wants_gpu, job
+    trained = [job["NodeList"] for job in done if "train_" in job["Comment"]]
+    assert trained == ["gpu[1-2]"] * 4, "one process on each of two nodes"
+    finished.finish("--dry-run")
+    assert "Nothing to be done" in finished.log
+    assert list(lineage.broken_links(finished.results)) == []
+
+
+def test_what_a_training_survives(long_training: Run) -> None:
+    run, began = long_training, time.strftime("%H:%M:%S")
+
+    def trains() -> bool:
+        return run.updates() > 0 and bool(running())
+
+    # Killed for memory, it comes back with more.
+    target = str(run.results.relative_to(run.folder) / "students" / STUDENT / "manifest.json")
+    snakemake = run.start(target, "--retries", "4")
+    until("a job killed for memory", lambda: "exceeded memory limit" in run.job_logs())
+    until("the second attempt", trains)
+
+    # The controller goes and comes back.
+    cluster.kill(cluster.HOME / "slurmctld.pid", signal.SIGKILL)
+    time.sleep(3)
+    cluster.controller()
+    until("the controller", lambda: subprocess.run(["scontrol", "ping"], capture_output=True).returncode == 0)
+    (job, node), *_ = until("the job", lambda: list(running().items()))
+
+    # Its node dies: it goes on the other one.
+    cluster.lose(node)
+    until("the job's end", lambda: job not in running())
+    other = until("a job on the other node", lambda: [n for n in running().values() if n != node and trains()])
+    assert other == [({"gpu1", "gpu2"} - {node}).pop()]
+    cluster.recover(node)
+
+    # Snakemake is killed and started again, while its job runs on; that one is cancelled, and nothing is lost.
+    (forgotten,) = running()
+    snakemake.kill()
+    snakemake.wait()
+    until("some updates", lambda: run.updates() > 20)
+    run.finish("--unlock")
+    snakemake = run.start(target, "--set-resources", "train_sft:mem_mb=3000", "train_sft:runtime=1", "--retries", "6")
+    until("the job that waits", lambda: "another job still works in" in run.job_logs())
+    subprocess.run(["scancel", forgotten], check=True)
+    until("the new job", lambda: "goes on from update" in run.training_log())
+
+    # Its time limit comes first: it stops before, and the next attempt goes on.
+    assert snakemake.wait(600) == 0, run.log[-6000:]
+    with (run.results / "students" / STUDENT / "metrics.csv").open() as handle:
+        steps = [int(row["step"]) for row in csv.DictReader(handle)]
+    assert steps == list(range(1, steps[-1] + 1)), "each update once"
+    states = [job["State"].partition(" ")[0] for job in jobs("State", since=began)]
+    assert {"FAILED", "NODE_FAIL", "CANCELLED", "COMPLETED"} <= set(states), states

@@ -320,7 +320,8 @@ def needs(role, models, hours):
         devices=gpus,
         nodes=nodes,
         zero=lambda wildcards: size(wildcards).zero,
-        mem_mb=lambda wildcards, attempt: 1024 * size(wildcards).memory_gb * attempt,
+        mem_mb=lambda wildcards, attempt: round(1024 * size(wildcards).memory_gb)
+        * attempt,
         # Twice at most: what is saved is not done again, and partitions have limits.
         runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
     )
