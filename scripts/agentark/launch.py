@@ -64,6 +64,7 @@ def devices_here() -> list[str]:
 def take(n: int, devices: list[str]) -> list[str]:
     """Lock n free devices, waiting for others to let go of theirs; the locks live as long as this process does."""
     LOCKS.mkdir(mode=0o700, exist_ok=True)
+    told = False
     while True:
         held: dict[str, int] = {}
         for device in devices:
@@ -82,6 +83,9 @@ def take(n: int, devices: list[str]) -> list[str]:
         # Two jobs that each hold half of what they need would wait for ever.
         for handle in held.values():
             os.close(handle)
+        if not told:
+            print(f"waiting      for {n} of the GPUs {', '.join(devices)}: other jobs have them", file=sys.stderr)
+            told = True
         time.sleep(POLL_S)
 
 

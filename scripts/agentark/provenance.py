@@ -1,14 +1,20 @@
 """Where an artefact comes from: a manifest beside it, and the digest of the code that made it.
 
 The manifest is the declared output of every heavy step: small, so Snakemake compares it by content. It holds no
-time, host or absolute path, so that the same work gives the same file wherever and whenever it is done.
+time, host or absolute path, so that the same work gives the same file wherever and whenever it is done; those stand
+in a file beside it, `manifest.run.json`, which nothing depends on.
 """
 
 import ast
 import hashlib
 import json
 import os
+import platform
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -126,6 +132,45 @@ def write_manifest(
             "facts": facts or {},
         },
     )
+    write_json(path.with_suffix(".run.json"), circumstances())
+
+
+def circumstances() -> dict[str, Any]:
+    """When, where and by which checkout this process works, and the seconds that it has taken so far."""
+    import psutil
+
+    began = psutil.Process().create_time()
+    now = time.time()
+    # Only asked where it is loaded already: a stage without torch has no device.
+    cuda = sys.modules["torch"].cuda if "torch" in sys.modules else None
+    devices = [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda and cuda.is_available() else []
+    n_devices = int(os.environ.get("WORLD_SIZE", len(devices))) if devices else 0
+    return {
+        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+        "ended": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(now - began, 1),
+        "accelerator_seconds": round((now - began) * n_devices, 1),
+        "accelerators": devices,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "python": platform.python_version(),
+        "git": _git(),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Revision of this checkout, and whether it was changed since; None where it is no checkout."""
+
+    def said(*arguments: str) -> str:
+        command = ["git", "-C", str(LIBRARY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    try:
+        return {
+            "revision": said("rev-parse", "HEAD"),
+            "dirty": bool(said("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _digests(files: Iterable[Path], folder: Path) -> dict[str, str]:

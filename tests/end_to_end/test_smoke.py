@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentark import config
+from agentark import config, lineage
 from agentark.records import Debate, read_rows
 from agentark.stages import models
 
@@ -122,6 +122,16 @@ def test_students_are_new_weights_and_say_where_they_come_from(run: tuple[Path, 
         assert manifest["code"]
         assert str(results) not in json.dumps(manifest)
     assert len(weights) == 4
+
+
+def test_the_run_can_be_verified_and_traced(run: tuple[Path, str]) -> None:
+    results, _ = run
+    assert list(lineage.broken_links(results)) == []
+    told = lineage.chain(results / "evaluations/pad/smollm2-135m/chain_sum/smollm2-135m/0/chain_sum.jsonl")
+    kinds = [line.split()[0] for line in told]
+    assert kinds[0] == "evaluation"
+    assert {"student", "prm", "set", "overlap", "traces", "debates", "questions", "model"} <= set(kinds)
+    assert "file" not in kinds, "everything has a manifest"
 
 
 def test_progress_and_the_table_reach_the_terminal(run: tuple[Path, str]) -> None:

@@ -1,5 +1,6 @@
 """Manifests together: `agentark verify` and `agentark lineage`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_an_untouched_run_is_as_it_was_made_also_elsewhere(run: Path, capsys: py
     moved = run.rename(run.with_name("moved"))
     assert cli.main(["verify", str(moved)]) == 0
     assert capsys.readouterr().out == "4 artefacts, all files as they were made\n"
+
+
+def test_circumstances_stand_beside_the_manifest(run: Path) -> None:
+    path = run / "students/s/manifest.json"
+    before = path.read_text()
+    told = json.loads((path.parent / "manifest.run.json").read_text())
+    assert told["wall_seconds"] > 0
+    assert told["accelerator_seconds"] == 0 or told["accelerators"]
+    assert set(told) == set(provenance.circumstances())
+    assert not any(str(value) in before for key, value in told.items() if key in ("began", "machine"))
 
 
 def test_a_truncated_file_is_named_first(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
