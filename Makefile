@@ -3,7 +3,8 @@
 # make setup   install only
 # make bench   compare ours with a reference, side by side; TOPIC=dag or TOPIC=engine for one topic
 # make check   lint and formatting only
-# make slurm-up, make slurm-down   a Slurm on this machine, for tests
+# make slurm-test   what a run survives on a real Slurm, made on this machine (root, Debian)
+# make slurm-up, make slurm-down   that Slurm, to try things on
 
 PYTHON ?= python3
 TOPIC ?= all
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # No usage reports from the tools themselves.
 export DO_NOT_TRACK := 1
 
-.PHONY: demo test setup bench check clean docs slurm-up slurm-down
+.PHONY: demo test setup bench check clean docs slurm-test slurm-up slurm-down
 
 demo: .venv/worker
 	snakemake --quiet rules progress
@@ -24,7 +25,7 @@ demo: .venv/worker
 
 # Files side by side, in their order: the longest, the run of the whole pipeline, stands first.
 test: .venv/test check
-	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
 check: .venv/test
 	ruff check .
@@ -53,6 +54,9 @@ setup: .venv/worker
 .venv/test: .venv/worker envs/test.txt
 	python -m pip install --no-compile --progress-bar off --no-deps -r envs/test.txt
 	touch $@
+
+slurm-test: .venv/test
+	pytest tests/slurm
 
 slurm-up: .venv/test
 	python -m tests.slurm.cluster up

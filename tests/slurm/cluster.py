@@ -189,12 +189,29 @@ def lose(node: str) -> None:
     """A node fails with all that runs on it."""
     (HOME / f"slurmd-{node}.pid").rename(HOME / f"lost-{node}.pid")
     kill(HOME / f"lost-{node}.pid", signal.SIGKILL)
+    here = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if f"SLURMD_NODENAME={node}\0".encode() in path.read_bytes():
-                os.kill(int(path.parent.name), signal.SIGKILL)
-    subprocess.run(["pkill", "-9", "-f", f"slurmstepd.*{node}"])
+                here.append(int(path.parent.name))
+    # Slurm's own processes first: who dies with them cannot be reported as a failed job.
+    for pid in [*{parent for pid in here if (parent := _stepd_of(pid))}, *here]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     subprocess.run(["scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test"], check=True)
+
+
+def _stepd_of(pid: int) -> int | None:
+    """The slurmstepd that a process descends from."""
+    while pid > 1:
+        try:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition(" (")[2].rpartition(") ")
+        except OSError:
+            return None
+        if name == "slurmstepd":
+            return pid
+        pid = int(rest.split()[1])
+    return None
 
 
 def recover(node: str) -> None:
