@@ -23,7 +23,7 @@ demo: .venv/worker
 	@echo "Table: results/demo/tables/summary.csv   figure: results/demo/figures/accuracy.svg   report: results/demo/report.html"
 	@echo "Debates to read: .venv/bin/agentark show-debate results/demo"
 
-# Files side by side, in their order: the longest, the run of the whole pipeline, stands first.
+# Files side by side, in their order.
 test: .venv/test check
 	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not long"
 
