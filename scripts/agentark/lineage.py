@@ -81,12 +81,14 @@ def broken_links(results: Path) -> Iterator[str]:
         for file, expected in artefact.files.items():
             if digest(file) != expected:
                 how = "is gone" if digest(file) is None else "is not what it was"
-                yield f"{file.relative_to(root)} {how} when {name} was written: delete both and run again"
+                # Snakemake does not miss an intermediate file that nothing waits for, so it has to be asked.
+                mend = f"snakemake --force {results / name}, then snakemake"
+                yield f"{file.relative_to(root)} {how} when {name} was written; {mend}"
         for file, expected in artefact.parents.items():
             # Logs and other sources from outside may have been moved since.
             if file.is_relative_to(root) and digest(file) != expected:
                 what = "is gone" if digest(file) is None else "has changed"
-                yield f"{file.relative_to(root)} {what} since {name} was made from it: run again"
+                yield f"{file.relative_to(root)} {what} since {name} was made from it"
 
 
 def chain(artefact: Path) -> list[str]:
