@@ -5,11 +5,10 @@ Everything here defines the result but `hardware`, what jobs ask a machine for; 
 overrides them for a laptop. Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from agentark.config_errors import did_you_mean, explain
 from agentark.errors import UserError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -221,9 +221,7 @@ class Debates(Section):
         try:
             return settings.model_validate(value).model_dump()
         except ValidationError as error:
-            raise ValueError(
-                "; ".join(_explain(item, known=settings.model_fields) for item in error.errors())
-            ) from None
+            raise ValueError("; ".join(explain(item, settings) for item in error.errors())) from None
 
     @model_validator(mode="after")
     def _logs_when_imported(self) -> "Debates":
@@ -548,12 +546,7 @@ class Config(Section):
 def _require(key: str, names: Iterable[str], where: str, known: dict[str, Any]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{key}: `{name}` is not under `{where}`{_did_you_mean(name, known)}")
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else f" (known: {', '.join(known) or 'none'})"
+            raise ValueError(f"{key}: `{name}` is not under `{where}`{did_you_mean(name, known)}")
 
 
 def load(raw: dict[str, Any], files: Iterable[str | Path] = ()) -> Config:
@@ -570,39 +563,5 @@ def load(raw: dict[str, Any], files: Iterable[str | Path] = ()) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         where = ", ".join(str(file) for file in files) or "config"
-        lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
+        lines = "\n".join(f"  {explain(item, Config)}" for item in error.errors())
         raise UserError(f"{where}: the configuration has errors\n{lines}") from None
-
-
-def _explain(item: Any, known: Iterable[str] | None = None) -> str:
-    path = [str(part) for part in item["loc"] if part not in ("function-before",)]
-    key = ".".join(path) or "top level"
-    value = item["input"]
-    if item["type"] == "extra_forbidden":
-        if known is None:
-            section = _section_at(path[:-1])
-            known = section.model_fields if section else []
-        return f"{key}: unknown key{_did_you_mean(path[-1], known)}"
-    if item["type"] == "missing":
-        return f"{key}: missing; add it"
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        mantissa, exponent = re.split("[eE]", value)
-        return f"{key}: YAML reads {value} as a text, not as a number; write {mantissa}.0e{exponent}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message} (it is {value!r})"
-
-
-def _section_at(path: list[str]) -> type[Section] | None:
-    """The config class at a path of keys; names in mappings and places in lists are stepped over."""
-    section: type[Section] | None = Config
-    for part in path:
-        if section and part in section.model_fields:
-            section = _section_in(section.model_fields[part].annotation)
-    return section
-
-
-def _section_in(annotation: Any) -> type[Section] | None:
-    """The config class inside `dict[str, X]`, `list[X]` or `X | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
