@@ -107,7 +107,7 @@ def write_manifest(
     """Write the manifest of an artefact, last of all its files.
 
     Args:
-        kind: `model`, `student`, `prm`, `questions`, `debates`, `traces`, `set`, `evaluation`.
+        kind: what it is, in a word or two: `model`, `student`, `debates`, `step values`.
         settings: the frozen settings that made it.
         parents: files it was made from; their SHA-256 go in.
         outputs: the artefact's files; their SHA-256 go in.

@@ -14,6 +14,7 @@ from agentark.engines.scripted import Scripted
 from agentark.errors import UserError
 from agentark.prompts import Message
 from agentark.protocols.conversation import QuestionFailedError
+from agentark.provenance import file_sha256, read_manifest
 from agentark.records import Judgement, StepValues, read_rows, write_rows
 from agentark.stages import judge, models, roll_out
 from agentark.steps import split_steps
@@ -139,6 +140,12 @@ def test_values_label_the_steps() -> None:
     assert sets.step_examples(traces, settings, {}) == []
 
 
+def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:
+    content = read_manifest(manifest)
+    assert content["outputs"] == {out.name: file_sha256(out)}
+    assert {(manifest.parent / name).resolve() for name in content["parents"]} == {p.resolve() for p in parents}
+
+
 def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = config.Model(source=str(tiny_model.build(tmp_path / "source")))
     (tmp_path / "model.json").write_text(source.model_dump_json())
@@ -150,18 +157,21 @@ def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arguments = f"--config {tmp_path}/sets.json --engine {tmp_path}/engine.json --model {tmp_path}/model/manifest.json"
     arguments += f" --traces {tmp_path}/0.jsonl.zst"
 
-    assert judge.main(f"{arguments} --work {tmp_path}/judge --out {tmp_path}/judged.jsonl".split()) == 0
+    out, manifest = tmp_path / "judged.jsonl", tmp_path / "judged.manifest.json"
+    assert judge.main(f"{arguments} --work {tmp_path}/judge --out {out} --manifest {manifest}".split()) == 0
+    assert_speaks_of(manifest, out, tmp_path / "0.jsonl.zst", tmp_path / "model/manifest.json")
     [row] = read_rows(tmp_path / "judged.jsonl", Judgement)
     assert row.question_id == "q"
     assert set(row.chosen) <= {"0-1", "1-1"}
 
     monkeypatch.setattr(rollouts, "MAX_TOKENS", 8)
-    out = tmp_path / "values.jsonl"
-    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out}".split()) == 0
+    out, manifest = tmp_path / "values.jsonl", tmp_path / "values.manifest.json"
+    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out} --manifest {manifest}".split()) == 0
+    assert_speaks_of(manifest, out, tmp_path / "0.jsonl.zst", tmp_path / "model/manifest.json")
     values = {row.trace_id: row for row in read_rows(out, StepValues)}
     assert set(values) == {"0-1", "1-1", "2-1"}
     assert values["0-1"].right[-1] == 2
     assert values["2-1"].right[-1] == 0
     before = out.read_bytes()
-    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out}".split()) == 0
+    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out} --manifest {manifest}".split()) == 0
     assert out.read_bytes() == before

@@ -8,6 +8,7 @@ import pytest
 
 from agentark import config, verification
 from agentark.chat import Reply
+from agentark.provenance import read_manifest
 from agentark.records import SETTLER, Debate, Question, Trace, Turn, Verdict, read_rows, write_rows
 from agentark.stages import models, traces, verify
 from agentark.traces import verdicts_of
@@ -105,13 +106,18 @@ def test_the_stage_asks_each_answer_once_and_the_traces_follow_it(
         f"--config {tmp_path}/traces.json --engine {tmp_path}/engine.json --model {tmp_path}/model/manifest.json"
     )
     arguments += f" --debates {tmp_path}/debates.jsonl.zst --work {tmp_path}/work --out {tmp_path}/verdicts.jsonl"
-    arguments += f" --counts {tmp_path}/counts.json --audit {tmp_path}/audit.csv"
+    arguments += (
+        f" --counts {tmp_path}/counts.json --audit {tmp_path}/audit.csv --manifest {tmp_path}/verdicts.manifest.json"
+    )
     assert verify.main(arguments.split()) == 0
     verdicts = list(read_rows(tmp_path / "verdicts.jsonl", Verdict))
     assert sum(row.by_rules is None for row in verdicts) == 6  # two different answers to each question
     assert sum(row.by_rules is True for row in verdicts) == 2  # of three, audited
     assert all(0 <= row.probability <= 1 for row in verdicts)
     counts = json.loads((tmp_path / "counts.json").read_text())
+    manifest = read_manifest(tmp_path / "verdicts.manifest.json")
+    assert set(manifest["outputs"]) == {"verdicts.jsonl", "counts.json", "audit.csv"}
+    assert set(manifest["parents"]) == {"debates.jsonl.zst", "model/manifest.json"}
     assert (counts["answers"], counts["undecided_by_rules"], counts["undecided_by_both"]) == (15, 9, 0)
     assert counts["audited"] == counts["both_right"] + counts["false_rejects"] == 2
     with (tmp_path / "audit.csv").open(encoding="utf-8") as handle:

@@ -43,7 +43,8 @@ rule judge_traces:
         model=manifests([CONFIG.sets.judge] if CONFIG.sets.judge else []),
         traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
     output:
-        "results/{run}/judged/{teacher}/{dataset}/{shard}.jsonl",
+        rows="results/{run}/judged/{teacher}/{dataset}/{shard}.jsonl",
+        manifest="results/{run}/judged/{teacher}/{dataset}/{shard}.manifest.json",
     log:
         "results/{run}/logs/judge_traces/{teacher}/{dataset}/{shard}.log",
     benchmark:
@@ -59,7 +60,8 @@ rule judge_traces:
     shell:
         "python -m agentark.launch --gpus {resources.devices}"
         " agentark.stages.judge --config {input.settings:q} --engine {input.engine:q}"
-        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
+        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output.rows:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule roll_out_steps:
@@ -72,7 +74,8 @@ rule roll_out_steps:
         ),
         traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
     output:
-        "results/{run}/rollouts/{teacher}/{dataset}/{shard}.jsonl",
+        rows="results/{run}/rollouts/{teacher}/{dataset}/{shard}.jsonl",
+        manifest="results/{run}/rollouts/{teacher}/{dataset}/{shard}.manifest.json",
     log:
         "results/{run}/logs/roll_out_steps/{teacher}/{dataset}/{shard}.log",
     benchmark:
@@ -88,7 +91,8 @@ rule roll_out_steps:
     shell:
         "python -m agentark.launch --gpus {resources.devices}"
         " agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
-        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output:q} --log {log:q}"
+        " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output.rows:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule build_set:

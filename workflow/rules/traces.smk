@@ -13,6 +13,7 @@ rule verify_answers:
         verdicts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.jsonl",
         counts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.counts.json",
         audit="results/{run}/verdicts/{teacher}/{dataset}/{shard}.audit.csv",
+        manifest="results/{run}/verdicts/{teacher}/{dataset}/{shard}.manifest.json",
     log:
         "results/{run}/logs/verify_answers/{teacher}/{dataset}/{shard}.log",
     benchmark:
@@ -29,7 +30,7 @@ rule verify_answers:
         "python -m agentark.launch --gpus {resources.devices}"
         " agentark.stages.verify --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --debates {input.debates:q} --work {params.work:q} --out {output.verdicts:q}"
-        " --counts {output.counts:q} --audit {output.audit:q} --log {log:q}"
+        " --counts {output.counts:q} --audit {output.audit:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule extract_traces:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, judging, scheduler, sets, stage
+from agentark import config, judging, provenance, scheduler, sets, stage
 from agentark.asking import asking, unexpected
 from agentark.chat import Chat
 from agentark.progress import say
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--traces", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where replies are kept until all are there")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -43,6 +44,15 @@ def work(args: argparse.Namespace) -> None:
             asyncio.run(scheduler.run(choices(args.traces, settings), judged, keep, places, unexpected))
     write_rows(args.out, sorted(found, key=lambda row: row.question_id))
     n_none = sum(not row.chosen for row in found)
+    provenance.write_manifest(
+        args.manifest,
+        kind="judgements",
+        stage="judge",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.traces, args.model],
+        outputs=[args.out],
+        facts={"questions": len(found), "without_valid_list": n_none},
+    )
     say(f"judge        {len(found)} questions with several different traces, no valid list for {n_none}")
 
 

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, rollouts, scheduler, stage
+from agentark import config, provenance, rollouts, scheduler, stage
 from agentark.asking import asking
 from agentark.progress import say
 from agentark.records import StepValues, Trace, by_question, write_rows
@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--traces", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where replies are kept until all are there")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -49,6 +50,15 @@ def work(args: argparse.Namespace) -> None:
     write_rows(args.out, sorted(found, key=lambda row: row.trace_id))
     n_steps = sum(len(row.right) for row in found)
     n_right = sum(right > 0 for row in found for right in row.right)
+    provenance.write_manifest(
+        args.manifest,
+        kind="step values",
+        stage="roll_out",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.traces, args.model],
+        outputs=[args.out],
+        facts={"traces": len(found), "steps": n_steps, "steps_that_lead_to_the_answer": n_right},
+    )
     say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
 
 

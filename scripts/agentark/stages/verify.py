@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
-from agentark import config, scheduler, stage, verification
+from agentark import config, provenance, scheduler, stage, verification
 from agentark.asking import asking, unexpected
 from agentark.chat import Chat
 from agentark.progress import say
@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--counts", type=Path, required=True, help="agreement with the rules, JSON")
     parser.add_argument("--audit", type=Path, required=True, help="verdicts for a person to check, CSV")
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
     return stage.run(work, parser.parse_args(argv))
 
 
@@ -66,6 +67,15 @@ def work(args: argparse.Namespace) -> None:
     }
     write_json(args.counts, counts)
     write_text(args.audit, audit(verdicts))
+    provenance.write_manifest(
+        args.manifest,
+        kind="verdicts",
+        stage="verify",
+        settings=settings.model_dump(mode="json"),
+        parents=[args.debates, args.model],
+        outputs=[args.out, args.counts, args.audit],
+        facts=counts,
+    )
     kappa = "-" if agreement.kappa is None else f"{agreement.kappa:.2f}"
     say(
         f"verify       {undecided.total()} of {n_answers} answers undecided by rules, {left} after the verifier; kappa "
