@@ -1,4 +1,4 @@
-"""The `agentark` command: print a run's tables and debates, check its files, and make the config's documentation."""
+"""The `agentark` command: watch a run, print its tables and debates, check its files, write the config's pages."""
 
 import argparse
 import inspect
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from agentark import config, lineage, protocols
+from agentark import config, crate, lineage, protocols, status
 from agentark.errors import UserError
 from agentark.records import Debate, read_rows, write_text
 from agentark.transcripts import as_text, one_line
@@ -27,10 +27,15 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     show.add_argument("question_id", nargs="?", help="its id, or how it begins; none = list the debates")
     show.add_argument("--prompts", action="store_true", help="show what each agent read as well")
+    watch = commands.add_parser("status", help="print what runs, waits and failed, and the hours of each stage")
+    watch.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     verify = commands.add_parser("verify", help="hash all files of a run again, and name what is not as it was made")
     verify.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     line = commands.add_parser("lineage", help="print what a file was made from, down to the questions")
     line.add_argument("artefact", type=Path, help="a manifest, or a file that one names")
+    export = commands.add_parser("crate", help="describe a run as an RO-Crate: write its ro-crate-metadata.json")
+    export.add_argument("results", type=Path, help="folder of the run, for example results/demo")
+    export.add_argument("--licence", help="of the whole run; without it those of its questions are named")
     docs = commands.add_parser("docs", help="write the config's schema and the key tables in config/README.md")
     docs.add_argument("--root", type=Path, default=Path(), help="the checkout")
     args = parser.parse_args(argv)
@@ -40,10 +45,14 @@ def main(argv: list[str] | None = None) -> int:
             print_tables(args.results)
         elif args.command == "show-debate":
             show_debates(args.results, args.question_id, args.prompts)
+        elif args.command == "status":
+            print(*status.report(args.results), sep="\n")
         elif args.command == "verify":
             return verify_run(args.results)
         elif args.command == "lineage":
             print("\n".join(lineage.chain(args.artefact)))
+        elif args.command == "crate":
+            print(crate.write(args.results, args.licence))
         else:
             write_docs(args.root)
     except UserError as error:

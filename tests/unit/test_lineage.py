@@ -1,4 +1,4 @@
-"""Manifests together: `agentark verify` and `agentark lineage`."""
+"""Manifests together: `agentark verify`, `agentark lineage` and `agentark crate`."""
 
 import json
 from pathlib import Path
@@ -102,3 +102,38 @@ def test_what_no_manifest_speaks_of_is_refused(run: Path, capsys: pytest.Capture
     assert "no manifest speaks of it" in capsys.readouterr().err
     assert cli.main(["verify", str(run / "settings")]) == 1
     assert "no manifest there" in capsys.readouterr().err
+
+
+def test_a_crate_holds_every_file_and_what_made_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = run.parent / "logs.json"
+    log.write_text("[]")
+    provenance.write_manifest(
+        run / "debates/m/sums/1.manifest.json",
+        kind="debates", stage="import_debates", settings={}, parents=[log], outputs=[],
+    )  # fmt: skip
+    (run / "tables").mkdir()
+    (run / "tables" / "summary.csv").write_text("accuracy")
+    assert cli.main(["crate", str(run), "--licence", "CC-BY-4.0"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert path == run / "ro-crate-metadata.json"
+    graph = {entity["@id"]: entity for entity in json.loads(path.read_text())["@graph"]}
+    assert graph["./"]["license"] == "CC-BY-4.0"
+    assert graph["./"]["conformsTo"] == {"@id": "https://w3id.org/ro/wfrun/process/0.5"}
+    actions = {name: entity for name, entity in graph.items() if entity["@type"] == "CreateAction"}
+    assert len(actions) == 5
+
+    def names(entity: dict, key: str) -> set[str]:
+        return {part["@id"] for part in entity[key]}
+
+    trained = actions["#made-students/s/manifest.json"]
+    assert names(trained, "object") == {"models/m/manifest.json", "debates/m/sums/0.jsonl.zst"}
+    assert names(trained, "result") == {"students/s/manifest.json", "students/s/model/model.safetensors"}
+    assert trained["startTime"] <= trained["endTime"] <= graph["./"]["datePublished"]
+    assert graph[trained["instrument"]["@id"]]["softwareVersion"] == provenance.code_digest("sft")
+    for entity in actions.values():
+        assert all(name in graph for key in ("object", "result") if key in entity for name in names(entity, key))
+    (source,) = names(actions["#made-debates/m/sums/1.manifest.json"], "object")
+    assert graph[source]["name"] == "logs.json"
+    files = {name for name, entity in graph.items() if entity["@type"] == "File"}
+    assert {"tables/summary.csv", "questions/sums/test.jsonl", "settings/sft.json"} <= files
+    assert str(run.parent) not in path.read_text()
