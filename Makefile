@@ -1,6 +1,6 @@
 # make demo    install what runs on a CPU, then run the whole pipeline on the embedded default
 # make test    install that and the test tools, then run all tests
-# make setup   install only
+# make setup   install only; LOCK=worker-gpu for machines with GPUs
 # make bench   compare ours with a reference, side by side; TOPIC=dag or TOPIC=engine for one topic
 # make check   lint and formatting only
 # make slurm-test   what a run survives on a real Slurm, made on this machine (root, Debian)
@@ -8,6 +8,7 @@
 
 PYTHON ?= python3
 TOPIC ?= all
+LOCK ?= worker-cpu
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -36,18 +37,19 @@ check: .venv/test
 bench: .venv/test
 	python -m tests.benchmarks $(TOPIC)
 
-# The config's schema, the tables of its keys and of what reruns, made from what they describe.
+# The config's schema, the tables of its keys and of what reruns, conda's files: made from what they describe.
 docs: .venv/worker
 	agentark docs
+	python envs/conda.py
 	python -m tests.workflow.rerun_matrix
 
 setup: .venv/worker
 
-.venv/worker: envs/worker-cpu.txt pyproject.toml
+.venv/worker: envs/$(LOCK).txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	python -m pip install --no-compile --progress-bar off "$$(grep '^torch==' envs/worker-cpu.txt)"
-	python -m pip install --no-compile --progress-bar off --no-deps -r envs/worker-cpu.txt
+	python -m pip install --no-compile --progress-bar off "$$(grep '^torch==' envs/$(LOCK).txt)"
+	python -m pip install --no-compile --progress-bar off --no-deps -r envs/$(LOCK).txt
 	python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

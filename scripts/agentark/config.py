@@ -418,6 +418,12 @@ class Hardware(Section):
     request: Literal["gpus", "gres"] = Field(
         "gpus", description="how Slurm is asked for them: `--gpus=4`, or `--gres=gpu:4` where a site wants that"
     )
+    environment: Literal["worker-cpu", "worker-gpu"] = Field(
+        "worker-cpu", description="which of `envs/` the jobs run in, for `snakemake --sdm conda`"
+    )
+    container: str | None = Field(
+        None, description="image that the jobs run in, a `.sif` file for example, for `snakemake --sdm apptainer`"
+    )
     sizes: list[Size] = Field(
         [
             Size(up_to=2, generate_gpus=1, train_gpus=1, zero=0, memory_gb=32),

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import agentark
+from agentark import config
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = (
@@ -71,6 +73,16 @@ def test_locks_name_exact_versions() -> None:
     for file in (ROOT / "envs").glob("*.txt"):
         for line in file.read_text().splitlines():
             assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[\w.!]+", line), f"{file.name}: {line}"
+
+
+def test_conda_files_agree_with_the_locks() -> None:
+    spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
+    conda = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conda)
+    for name in get_args(config.Hardware.model_fields["environment"].annotation):
+        lock = ROOT / "envs" / f"{name}.txt"
+        for path, text in conda.files(lock).items():
+            assert path.read_text(encoding="utf-8") == text, f"{path.name} is old; run: make docs"
 
 
 def test_nothing_dangerous_is_called() -> None:

@@ -56,6 +56,21 @@ def test_after_a_run_nothing_is_to_be_done_also_elsewhere(finished: Checkout, co
     assert copy.would_run() == {}
 
 
+def test_what_a_run_writes_is_not_for_everybody(finished: Checkout) -> None:
+    for path in [finished.folder / "results", *(finished.folder / "results").rglob("*")]:
+        assert not path.stat().st_mode & 0o007, path
+
+
+def test_jobs_run_the_library_of_their_own_checkout_whatever_is_installed(copy: Checkout) -> None:
+    (copy.folder / "bin" / "python").unlink()
+    copy.replace(
+        "scripts/agentark/stages/questions.py", "def work(args", "print('of this checkout')\n\n\ndef work(args"
+    )
+    result = copy.snakemake("questions", "--cores", "1", PYTHONPATH="")
+    assert result.returncode == 0, result.stderr
+    assert "of this checkout" in result.stdout
+
+
 def test_stage_targets(copy: Checkout) -> None:
     shutil.rmtree(copy.folder / "results")
     counts = {target: copy.would_run(target) for target in ("debates", "traces", "sets", "prm", "students")}

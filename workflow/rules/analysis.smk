@@ -18,7 +18,7 @@ rule summarise:
     benchmark:
         "results/{run}/benchmarks/summarise.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(2000),
@@ -55,7 +55,7 @@ rule summarise_debates:
     benchmark:
         "results/{run}/benchmarks/summarise_debates.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),
@@ -90,7 +90,7 @@ rule summarise_sets:
     benchmark:
         "results/{run}/benchmarks/summarise_sets.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(2000),
@@ -118,7 +118,7 @@ rule summarise_verification:
     benchmark:
         "results/{run}/benchmarks/summarise_verification.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(2000),
@@ -146,7 +146,7 @@ rule plot_accuracy:
     benchmark:
         "results/{run}/benchmarks/plot_accuracy.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(2000),

@@ -1,10 +1,25 @@
 """What all rules share: the validated config, the paths that it implies, and resources that grow with each attempt."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
 from typing import get_args
+
+# A checkout's rules go with its own library, here and in every job, whatever else is installed; a job's own environment
+# (conda, container) has none.
+LIBRARY = workflow.current_basedir.join("../../scripts")
+LIBRARY = str(Path(LIBRARY.get_path_or_uri(secret_free=True)).resolve())
+if Path(LIBRARY).is_dir():
+    sys.path.insert(0, LIBRARY)
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ.update(
+        PYTHONPATH=f"{LIBRARY}{os.pathsep}{inherited}" if inherited else LIBRARY
+    )
+
+# What a run keeps (debates, licensed questions) is for its user and group only.
+os.umask(os.umask(0o077) | 0o007)
 
 from agentark import config as agentark_config
 from agentark import debate_logs, protocols
@@ -24,7 +39,12 @@ CONFIG = load_config()
 NAME = agentark_config.NAME
 CONTROLS = get_args(agentark_config.Control)
 SUPERVISED = ("rsft", "da", *CONTROLS)
-R = "results/{run}"
+
+
+ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"
+if CONFIG.hardware.container:
+
+    container: CONFIG.hardware.container
 
 
 wildcard_constraints:

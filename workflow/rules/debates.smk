@@ -19,7 +19,7 @@ if CONFIG.debates.source == "generate":
         benchmark:
             "results/{run}/benchmarks/hold_debates/{teacher}/{dataset}/{shard}.tsv"
         conda:
-            "../../envs/worker-cpu.yaml"
+            ENVIRONMENT
         threads: 8
         resources:
             **needs("generate", lambda wildcards: members(wildcards.teacher), hours=12),
@@ -54,7 +54,7 @@ else:
         benchmark:
             "results/{run}/benchmarks/import_debates/{teacher}/{dataset}.tsv"
         conda:
-            "../../envs/worker-cpu.yaml"
+            ENVIRONMENT
         threads: 1
         resources:
             mem_mb=memory_mb(4000),

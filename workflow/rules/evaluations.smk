@@ -19,7 +19,7 @@ rule evaluate_base:
     benchmark:
         "results/{run}/benchmarks/evaluate_base/{model}/{benchmark}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", lambda wildcards: members(wildcards.model), hours=12),
@@ -52,7 +52,7 @@ rule evaluate_student:
     benchmark:
         "results/{run}/benchmarks/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", the_student, hours=12),
@@ -80,7 +80,7 @@ rule evaluate_imported_debates:
     benchmark:
         "results/{run}/benchmarks/evaluate_imported_debates/{teacher}/{benchmark}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),

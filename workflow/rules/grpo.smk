@@ -16,7 +16,7 @@ rule train_grpo:
         "results/{run}/benchmarks/train_grpo/{teacher}/{train_set}/{student}/{seed}.tsv"
     priority: 30
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("train", the_student, hours=24),

@@ -12,7 +12,7 @@ rule prepare_model:
     benchmark:
         "results/{run}/benchmarks/prepare_model/{model}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=memory_mb(8000),

@@ -15,7 +15,7 @@ rule train_prm:
         "results/{run}/benchmarks/train_prm/{teacher}/{train_set}/{student}/{seed}.tsv"
     priority: 20
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("train", the_student, hours=12),

@@ -17,7 +17,7 @@ rule make_questions:
     benchmark:
         "results/{run}/benchmarks/make_questions/{dataset}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),

@@ -22,7 +22,7 @@ rule find_overlap:
     benchmark:
         "results/{run}/benchmarks/find_overlap/{dataset}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),
@@ -50,7 +50,7 @@ rule judge_traces:
     benchmark:
         "results/{run}/benchmarks/judge_traces/{teacher}/{dataset}/{shard}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", lambda wildcards: [CONFIG.sets.judge], hours=12),
@@ -81,7 +81,7 @@ rule roll_out_steps:
     benchmark:
         "results/{run}/benchmarks/roll_out_steps/{teacher}/{dataset}/{shard}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", lambda wildcards: [CONFIG.sets.rollout_model], hours=12),
@@ -119,7 +119,7 @@ rule build_set:
     benchmark:
         "results/{run}/benchmarks/build_set/{teacher}/{dataset}/{kind}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),

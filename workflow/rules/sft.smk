@@ -15,7 +15,7 @@ rule train_sft:
         "results/{run}/benchmarks/train_sft/{sft_method}/{teacher}/{train_set}/{student}/{seed}.tsv"
     priority: 10
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("train", the_student, hours=12),

@@ -19,7 +19,7 @@ rule verify_answers:
     benchmark:
         "results/{run}/benchmarks/verify_answers/{teacher}/{dataset}/{shard}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", lambda wildcards: [CONFIG.traces.verifier], hours=12),
@@ -50,7 +50,7 @@ rule extract_traces:
     benchmark:
         "results/{run}/benchmarks/extract_traces/{teacher}/{dataset}/{shard}.tsv"
     conda:
-        "../../envs/worker-cpu.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=memory_mb(4000),
