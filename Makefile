@@ -8,7 +8,8 @@
 
 PYTHON ?= python3
 TOPIC ?= all
-LOCK ?= worker-cpu
+# Which lock .venv holds, or is to hold.
+LOCK ?= $(or $(notdir $(firstword $(wildcard .venv/worker-*))),worker-cpu)
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -17,7 +18,7 @@ export DO_NOT_TRACK := 1
 
 .PHONY: demo test setup bench check clean docs slurm-test slurm-up slurm-down
 
-demo: .venv/worker
+demo: .venv/$(LOCK)
 	snakemake --quiet rules progress
 	@[ results/demo/report.html -nt results/demo/tables/summary.csv ] || \
 	  snakemake --quiet all --report results/demo/report.html
@@ -38,22 +39,24 @@ bench: .venv/test
 	python -m tests.benchmarks $(TOPIC)
 
 # The config's schema, the tables of its keys and of what reruns, conda's files: made from what they describe.
-docs: .venv/worker
+docs: .venv/$(LOCK)
 	agentark docs
 	python envs/conda.py
 	python -m tests.workflow.rerun_matrix
 
-setup: .venv/worker
+setup: .venv/$(LOCK)
 
-.venv/worker: envs/$(LOCK).txt pyproject.toml
+.venv/$(LOCK): envs/$(LOCK).txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo '#include <Python.h>' | cc -E -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - >/dev/null 2>&1 \
+	  || { echo "A C compiler and Python's headers are needed, since pycosat has no wheel; Debian: apt install gcc python3-dev"; exit 1; }
 	$(PYTHON) -m venv .venv
 	python -m pip install --no-compile --progress-bar off "$$(grep '^torch==' envs/$(LOCK).txt)"
 	python -m pip install --no-compile --progress-bar off --no-deps -r envs/$(LOCK).txt
 	python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv/test: .venv/worker envs/test.txt
+.venv/test: .venv/$(LOCK) envs/test.txt
 	python -m pip install --no-compile --progress-bar off --no-deps -r envs/test.txt
 	touch $@
 

