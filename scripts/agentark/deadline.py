@@ -37,6 +37,8 @@ class Deadline:
         if left is not None:
             self._at = time.monotonic() + left - min(max(share * left, least), most)
             say(f"deadline     {duration(left)} left to this job")
+        elif "SLURM_JOB_ID" in os.environ:
+            say("deadline     not known: squeue names no limit here")
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._told)
 

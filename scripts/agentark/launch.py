@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None and (devices := devices_here()):
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(min(args.gpus, len(devices)), devices))
-    os.environ["AGENTARK_ZERO"] = str(args.zero)
+    os.environ |= {"AGENTARK_ZERO": str(args.zero), "AGENTARK_GPUS": str(n_visible())}
     n_nodes = args.nodes if args.nodes and job else 1
     command = [sys.executable, "-m"]
     # `--`: torchrun takes abbreviations of its options, and would see one in a stage's `--log`.

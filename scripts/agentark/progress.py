@@ -36,6 +36,7 @@ class Progress:
         self.tokens_in = self.tokens_cached = self.tokens = 0
         self.started = time.monotonic()
         self._printed = self.started
+        self._logged = 0.0
 
     def restart(self) -> None:
         """Start the clock now: what came before (loading a model) says nothing about the time left."""
@@ -82,7 +83,9 @@ class Progress:
             return
         _write(f"\r{line}{ERASE_TO_END}" + ("\n" if finished else ""))
         Progress._live = None if finished else self
-        if finished:
+        # The log tells `agentark status` how far this is, so it must not wait for the end.
+        if finished or elapsed - self._logged >= SECONDS_BETWEEN_LINES:
+            self._logged = elapsed
             _log(line)
 
 

@@ -3,17 +3,16 @@
 import argparse
 import errno
 import os
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import pydantic
 
+from agentark.attempts import Attempt
 from agentark.deadline import STOPPED, StoppedError
 from agentark.errors import UserError
 from agentark.progress import Progress
@@ -89,39 +88,23 @@ def run(work: Callable[[argparse.Namespace], None], args: argparse.Namespace, *,
     if not online:
         os.environ["HF_HUB_OFFLINE"] = "1"
     message, status = None, 1
-    _note(args.log, f"began {_now()} on {_place()}")
+    attempt = Attempt(args.log)
     with _log_redirected(args.log):
         try:
             work(args)
-            _note(args.log, f"done {_now()}")
+            attempt.ends("done")
             return 0
         except StoppedError as stop:
             message, status = str(stop), STOPPED
+        except KeyboardInterrupt:
+            attempt.ends("stopped", "interrupted from the keyboard")
+            raise
         except Exception as error:
             traceback.print_exc()
             message = sentence(error) or f"{type(error).__name__}: {error} (traceback in {args.log or 'this output'})"
     print(f"error: {message}", file=sys.stderr, flush=True)
-    _note(args.log, f"{'stopped' if status == STOPPED else 'failed'} {_now()}", f"error: {message}\n")
+    if args.log:
+        with suppress(OSError), args.log.open("a", encoding="utf-8") as handle:
+            handle.write(f"error: {message}\n")
+    attempt.ends("stopped" if status == STOPPED else "failed", message)
     return status
-
-
-def _note(log: Path | None, event: str, before: str = "") -> None:
-    """A line of an attempt's log about the attempt itself, from which `agentark status` tells how far a run is."""
-    if log is not None and int(os.environ.get("RANK", 0)) == 0:
-        with suppress(OSError):  # a full disk: what the work says of it must not be lost for this line
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8") as handle:
-                handle.write(f"{before}--- {event}\n")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _place() -> str:
-    """Where this attempt runs, and the GPUs that it holds: `gpu1, Slurm job 12, process 4711, 2 GPUs`."""
-    job = os.environ.get("SLURM_JOB_ID")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    n_gpus = int(os.environ.get("WORLD_SIZE", 0)) or len([device for device in visible.split(",") if device.strip()])
-    parts = [platform.node(), f"Slurm job {job}" if job else None, f"process {os.getpid()}", f"{n_gpus} GPUs"]
-    return ", ".join(part for part in parts if part)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-SAY = "import os, time; print(os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); time.sleep({seconds})"
+SAY = """import os, time
+for name in ("CUDA_VISIBLE_DEVICES", "AGENTARK_GPUS"):
+    print(os.environ.get(name), flush=True)
+time.sleep({seconds})
+"""
 
 
 @pytest.fixture
@@ -34,6 +38,11 @@ def job(tmp_path: Path):
 
 def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
+
+
+def test_a_job_knows_how_many_devices_it_holds(job) -> None:
+    process = job(2, "0,1,2")
+    assert (said(process), said(process)) == ("0,1", "2")
 
 
 def test_jobs_take_devices_that_are_free_and_wait_for_those_that_are_not(job) -> None:

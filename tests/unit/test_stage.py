@@ -98,6 +98,19 @@ def test_on_a_terminal_one_line_lives_and_other_words_do_not_run_into_it(monkeyp
     assert rest.endswith("1 failed, done in 4s\x1b[K\n")
 
 
+def test_the_log_learns_of_progress_too_though_a_terminal_shows_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 1.0, 7.0, 8.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    monkeypatch.setattr(Progress, "terminal", Terminal())
+    progress = Progress("sft", 8, "updates")
+    for _ in range(3):
+        progress.update()
+    (logged,) = capsys.readouterr().err.splitlines()
+    assert logged.split()[:3] == ["sft", "2/8", "updates"]
+
+
 def test_durations() -> None:
     assert [duration(s) for s in (0.4, 59.6, 75, 3725)] == ["0s", "1m00s", "1m15s", "1h02m"]
 
