@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentark import __version__
 from agentark.lineage import Artefact, artefacts
 from agentark.provenance import read_manifest
+from agentark.records import content_id
 
 if TYPE_CHECKING:
     from rocrate.model import Entity
@@ -70,27 +70,27 @@ class _Files:
 
     def _add(self, path: Path, digest: str | None) -> "Entity":
         known = {"sha256": digest} if digest else {}
-        if not path.is_relative_to(self._root):
-            # A source from outside, for example a debate log: named, not part of the crate.
+        if not path.is_relative_to(self._root) or not path.is_file():
+            # From outside, a debate log for example, or deleted since: named, not part of the crate.
             return _context(self._crate, f"#source-{digest}", "CreativeWork", name=path.name, **known)
         name = path.relative_to(self._root).as_posix()
         known |= {"name": name, "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream"}
-        if path.is_file():
-            known["contentSize"] = str(path.stat().st_size)
+        known["contentSize"] = str(path.stat().st_size)
         return self._crate.add_file(path, dest_path=name, properties=known)
 
 
 def _action(crate: "ROCrate", artefact: Artefact, files: _Files) -> "Entity":
     """What made an artefact: a program with its digest, from these files to those."""
     content = artefact.content
-    program = f"#agentark-{content['code']}"
+    packages = [f"{name} {version}" for name, version in content["packages"].items()]
+    program = f"#agentark-{content_id(content['code'], *packages)}"
     instrument = crate.get(program) or _context(
         crate,
         program,
         "SoftwareApplication",
-        name=f"agentark {__version__}: what makes {content['kind']}",
+        name=f"agentark: what makes {content['kind']}",
         softwareVersion=content["code"],
-        softwareRequirements=[f"{name} {version}" for name, version in content["packages"].items()],
+        softwareRequirements=packages,
     )
     name = os.path.relpath(artefact.path, files._root)
     action = crate.add_action(
