@@ -107,7 +107,6 @@ CHANGES = [
         "another method (its set and students only)",
     ),
     setting("hardware.gpus_per_node", 4, {}),
-    setting("hardware.environment", "worker-gpu", {}),
     edit(
         "the code of a stage",
         f"{MODULES}/stages/grpo.py",

@@ -3,19 +3,20 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import get_args
 
 # A checkout's rules go with its own library, here and in every job, whatever else is installed; a job's own environment
-# (conda, container) has none.
+# (conda, container) has none, and conda's would lose a variable that is set out here.
 LIBRARY = workflow.current_basedir.join("../../scripts")
 LIBRARY = str(Path(LIBRARY.get_path_or_uri(secret_free=True)).resolve())
 if Path(LIBRARY).is_dir():
     sys.path.insert(0, LIBRARY)
-    inherited = os.environ.get("PYTHONPATH")
-    os.environ.update(
-        PYTHONPATH=f"{LIBRARY}{os.pathsep}{inherited}" if inherited else LIBRARY
+    shell.prefix(
+        f"set -euo pipefail; export PYTHONPATH={shlex.quote(LIBRARY)}"
+        "${{PYTHONPATH:+:$PYTHONPATH}}; "
     )
 
 # What a run keeps (debates, licensed questions) is for its user and group only.
@@ -400,6 +401,7 @@ def show_summary():
 
 def tell_where_to_look(log):
     print(
-        f"A job failed: its log, named above, says why. Everything finished is kept; the same command goes on. ({log})",
+        "A job failed: its log, named above, says why; all failures: agentark status "
+        f"results/{CONFIG.run}. Everything finished is kept; the same command goes on. ({log})",
         file=sys.stderr,
     )
