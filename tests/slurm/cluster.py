@@ -54,12 +54,16 @@ InactiveLimit=0
 SlurmctldTimeout=30
 SlurmdTimeout=20
 ReturnToService=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 NodeName=cpu1 NodeAddr=127.0.0.1 Port=17001 CPUs=8 RealMemory=8000
 NodeName=gpu1 NodeAddr=127.0.0.1 Port=17002 CPUs=16 RealMemory=12000 Gres=gpu:fake:2
 NodeName=gpu2 NodeAddr=127.0.0.1 Port=17003 CPUs=16 RealMemory=12000 Gres=gpu:fake:2
 PartitionName=cpu Nodes=cpu1 MaxTime=2-0 Default=YES
-PartitionName=gpu Nodes=gpu1,gpu2 MaxTime=2-0
+PartitionName=gpu Nodes=gpu1,gpu2 MaxTime=2-0 PriorityTier=1 PreemptMode=REQUEUE
+# Takes the GPU nodes away from the partition above.
+PartitionName=urgent Nodes=gpu1,gpu2 MaxTime=2-0 PriorityTier=2 PreemptMode=OFF
 """
 GRES_CONF = """{mark}NodeName=gpu1 Name=gpu Type=fake File={home}/gpu1-[0-1]
 NodeName=gpu2 Name=gpu Type=fake File={home}/gpu2-[0-1]

@@ -10,7 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
+    key: str
+
     def do_POST(self) -> None:
+        if self.headers["Authorization"] != f"Bearer {self.key}":
+            self.send_error(401)
+            return
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = "\n".join(str(message["content"]) for message in asked["messages"])
         asked_sum = re.search(r"What is ([-+ \d]+)\?", text)[1]
@@ -32,9 +37,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Its base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def serving(key: str) -> Iterator[str]:
+    """Its base URL; who does not know the key gets no answer."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Locked", (Handler,), {"key": key}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"

@@ -1,5 +1,6 @@
 """The pipeline on a real Slurm: where its jobs run, and what they survive."""
 
+import contextlib
 import copy
 import csv
 import os
@@ -13,15 +14,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 import yaml
+import zstandard
 
-from agentark import lineage
+from agentark import cli, lineage, provenance, status
 from tests import tiny_model
 from tests.slurm import cluster, teacher
 
 ROOT = Path(__file__).parents[2]
 STUDENT = "rsft/teacher/chain_sum/tiny/0"
+TARGET = f"results/slurm/students/{STUDENT}/manifest.json"
+SECRETS = {"HF_TOKEN": "hf_planted0in0the0environment", "TEACHERS_KEY": "sk-planted-in-the-environment"}
 
 
 class Run:
@@ -42,7 +47,7 @@ class Run:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                command, env=os.environ | {"PATH": path}, stdout=log, stderr=log, start_new_session=True
+                command, env=os.environ | {"PATH": path} | SECRETS, stdout=log, stderr=log, start_new_session=True
             )
 
     def finish(self, *arguments: str) -> None:
@@ -61,6 +66,9 @@ class Run:
         logs = (self.folder / ".snakemake" / "slurm_logs" / "rule_train_sft").rglob("*.log")
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 
+    def trains(self) -> bool:
+        return self.updates() > 0 and bool(running())
+
     def updates(self) -> int:
         """Updates that the training says it has made."""
         return max((int(n) for n in re.findall(r"(\d+)/\d+ updates", self.training_log())), default=0)
@@ -68,7 +76,7 @@ class Run:
 
 def jobs(*columns: str) -> list[dict[str, str]]:
     """What Slurm's accounting, which is as new as the cluster, knows of all jobs."""
-    command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--format={','.join(columns)}"]
+    command = ["sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", f"--format={','.join(columns)}"]
     lines = subprocess.run([*command, "--starttime=now-1days"], capture_output=True, text=True, check=True).stdout
     return [dict(zip(columns, line.split("|"), strict=True)) for line in lines.splitlines()]
 
@@ -94,10 +102,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     if reason := cluster.why_not():
         pytest.skip(reason)
     cluster.start()
-    with teacher.serving() as url:
+    with teacher.serving(SECRETS["TEACHERS_KEY"]) as url:
         content = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
         folder = tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
-        content["models"] = {"teacher": {"server": {"url": url, "model": "x"}}, "tiny": {"source": str(folder)}}
+        server = {"url": url, "model": "x", "key_env": "TEACHERS_KEY"}
+        content["models"] = {"teacher": {"server": server}, "tiny": {"source": str(folder)}}
         content |= {
             "run": "slurm",
             "teachers": ["teacher"],
@@ -122,15 +131,17 @@ def finished(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     return run
 
 
+def on_one_gpu(memory_gb: float) -> dict[str, Any]:
+    return {"sizes": [{"up_to": 1, "generate_gpus": 1, "train_gpus": 1, "zero": 0, "memory_gb": memory_gb}]}
+
+
 @pytest.fixture
 def long_training(finished: Run, settings: dict[str, Any], tmp_path: Path) -> Run:
     """The finished run at another place, with an R-SFT student to be trained anew on one GPU for a minute or so."""
     shutil.copytree(finished.folder, tmp_path / "run")
     content = copy.deepcopy(settings)
     content["sft"] |= {"epochs": 700, "micro_batch_size": 4}
-    content["hardware"] = {
-        "sizes": [{"up_to": 1, "generate_gpus": 1, "train_gpus": 1, "zero": 0, "memory_gb": 0.7}],
-    }
+    content["hardware"] = on_one_gpu(0.7)
     run = Run(tmp_path / "run")
     run.configure(content)
     return run
@@ -152,18 +163,41 @@ def test_jobs_run_where_they_should(finished: Run) -> None:
     assert list(lineage.broken_links(finished.results)) == []
 
 
+def test_status_counts_jobs_and_gpu_hours(finished: Run) -> None:
+    told = {line.split()[0]: line.split()[1:] for line in status.report(finished.results) if line}
+    assert told["train_sft"][:3] == ["1", "0", "0"]
+    assert told["all"][1:3] == ["0", "0"]
+    assert told["all"][0] == str(len(jobs("JobID"))), "every job of Slurm has left its lines"
+    trained = [job for job in jobs("Comment", "ElapsedRaw") if "train_sft" in job["Comment"]]
+    hours, gpu_hours = map(float, told["train_sft"][3:])
+    assert 0 < hours <= int(trained[0]["ElapsedRaw"]) / 3600 + 0.0005
+    assert gpu_hours == pytest.approx(2 * hours, abs=0.002)
+
+
+def test_secrets_are_in_no_file(finished: Run) -> None:
+    n_read = 0
+    for path in finished.folder.rglob("*"):
+        if path.is_file():
+            with zstandard.open(path) if path.suffix == ".zst" else path.open("rb") as handle:
+                content = handle.read()
+            if path.suffix == ".parquet":
+                content = str(pyarrow.parquet.read_table(path).to_pylist()).encode()
+            for name, secret in SECRETS.items():
+                assert secret.encode() not in content, f"{name} stands in {path}"
+            n_read += 1
+    assert n_read > 100
+
+
 @pytest.mark.long
 def test_what_a_training_survives(long_training: Run) -> None:
     run = long_training
 
-    def trains() -> bool:
-        return run.updates() > 0 and bool(running())
-
     # Killed for memory, it comes back with more.
-    target = str(run.results.relative_to(run.folder) / "students" / STUDENT / "manifest.json")
-    snakemake = run.start(target, "--retries", "4")
+    snakemake = run.start(TARGET, "--retries", "4")
     until("a job killed for memory", lambda: "exceeded memory limit" in run.job_logs())
-    until("the second attempt", trains)
+    until("the second attempt", run.trains)
+    told = "\n".join(status.report(run.results))
+    assert re.search(rf"train_sft {STUDENT} on \S+, Slurm job \d+ with [-:0-9]+ left: sft +\d+/", told), told
 
     # The controller goes and comes back.
     cluster.kill(cluster.HOME / "slurmctld.pid", signal.SIGKILL)
@@ -175,7 +209,8 @@ def test_what_a_training_survives(long_training: Run) -> None:
     # Its node dies: it goes on the other one.
     cluster.lose(node)
     until("the job's end", lambda: job not in running())
-    other = until("a job on the other node", lambda: [n for n in running().values() if n != node and trains()])
+    until("its place in the queue", lambda: f"Slurm job {job}, rule_train_sft" in "\n".join(status.report(run.results)))
+    other = until("a job on the other node", lambda: [n for n in running().values() if n != node and run.trains()])
     assert other == [({"gpu1", "gpu2"} - {node}).pop()]
     cluster.recover(node)
 
@@ -185,7 +220,7 @@ def test_what_a_training_survives(long_training: Run) -> None:
     snakemake.wait()
     until("some updates", lambda: run.updates() > 20)
     run.finish("--unlock")
-    snakemake = run.start(target, "--set-resources", "train_sft:mem_mb=3000", "train_sft:runtime=1", "--retries", "6")
+    snakemake = run.start(TARGET, "--set-resources", "train_sft:mem_mb=3000", "train_sft:runtime=1", "--retries", "6")
     until("the job that waits", lambda: "another job still works in" in run.job_logs())
     subprocess.run(["scancel", forgotten], check=True)
     until("the new job", lambda: "goes on from update" in run.training_log())
@@ -197,3 +232,73 @@ def test_what_a_training_survives(long_training: Run) -> None:
     assert steps == list(range(1, steps[-1] + 1)), "each update once"
     states = [job["State"].partition(" ")[0] for job in jobs("State")]
     assert {"FAILED", "NODE_FAIL", "CANCELLED", "COMPLETED"} <= set(states), states
+
+
+@pytest.mark.long
+def test_a_full_disk(long_training: Run, settings: dict[str, Any]) -> None:
+    run = long_training
+    students = run.results / "students"
+    shutil.rmtree(students)
+    students.mkdir()
+    run.configure(settings | {"hardware": on_one_gpu(3)})
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", students], check=True)
+    try:
+        filler = students / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as handle:
+            while True:
+                handle.write(bytes(1 << 12))
+        snakemake = run.start(TARGET, "--retries", "5")
+        until("the full disk", lambda: "the disk is full; free some space" in run.training_log())
+        assert not (run.folder / TARGET).exists()
+        filler.unlink()
+        assert snakemake.wait(600) == 0, run.log[-6000:]
+        assert provenance.model_folder(run.folder / TARGET).is_dir()
+    finally:
+        subprocess.run(["umount", "--lazy", students], check=True)
+
+
+@pytest.mark.long
+def test_preemption(long_training: Run) -> None:
+    """A partition of higher priority takes the nodes; the training saves, and goes on when they are free again."""
+    run = long_training
+    snakemake = run.start(TARGET, "--set-resources", "train_sft:mem_mb=3000")
+    until("some updates", lambda: run.updates() > 20)
+    urgent = ["sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--mem=0", "--output=/dev/null"]
+    subprocess.run([*urgent, "--wrap", "sleep 5"], check=True)
+    until("its end", lambda: "stopped by SIGTERM" in run.training_log())
+    # Slurm lets two minutes pass before it starts a job again.
+    until("the next start", lambda: "goes on from update" in run.training_log(), seconds=300)
+    assert snakemake.wait(600) == 0, run.log[-6000:]
+    assert {"PREEMPTED", "COMPLETED"} <= {
+        job["State"] for job in jobs("State", "Comment") if "train_sft" in job["Comment"]
+    }
+
+
+@pytest.mark.long
+def test_a_signal_before_the_time_limit(long_training: Run) -> None:
+    run = long_training
+    asked = ["train_sft:mem_mb=3000", "train_sft:runtime=3", "train_sft:slurm_extra='--signal=USR1@100'"]
+    snakemake = run.start(TARGET, "--set-resources", *asked)
+    until("the signal", lambda: "stopped by SIGUSR1" in run.training_log())
+    until("the next start", lambda: "goes on from update" in run.training_log())
+    assert snakemake.wait(600) == 0, run.log[-6000:]
+
+
+@pytest.mark.long
+def test_a_truncated_shard(finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    shard = run.results / "traces" / "teacher" / "chain_sum" / "0.jsonl.zst"
+    shard.write_bytes(shard.read_bytes()[:-20])
+    assert cli.main(["verify", str(run.results)]) == 1
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("traces/teacher/chain_sum/0.jsonl.zst is not what it was")
+    forced = re.search(r"snakemake --force (\S+),", first)[1]
+    before = len(jobs("JobID"))
+    run.finish("--force", str(Path(forced).relative_to(run.folder)))
+    run.finish()
+    assert cli.main(["verify", str(run.results)]) == 0
+    rebuilt = [job["Comment"] for job in jobs("Comment")[before:]]
+    assert any("extract_traces" in comment for comment in rebuilt)
+    kept = ("prepare_model", "make_questions", "hold_debates", "evaluate_base")
+    assert not any(name in comment for comment in rebuilt for name in kept)
