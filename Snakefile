@@ -14,6 +14,7 @@ if "run" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/questions.smk"

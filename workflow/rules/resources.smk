@@ -1,0 +1,83 @@
+"""What jobs ask for: by the size of their models, and more with each attempt."""
+
+
+def needs(role, models, hours):
+    """Resources of a job that loads models, after the size of the largest.
+
+    Args:
+        role: `generate` or `train`.
+        models: their names, from the job's wildcards.
+        hours: run time of the first attempt.
+    """
+
+    def size(wildcards):
+        largest = max(CONFIG.models[name].size for name in models(wildcards))
+        return CONFIG.hardware.of(largest)
+
+    def gpus(wildcards):
+        # Models that only servers hold need no GPU of ours.
+        if all(CONFIG.models[name].server for name in models(wildcards)):
+            return 0
+        return getattr(size(wildcards), f"{role}_gpus")
+
+    def nodes(wildcards):
+        per_node = CONFIG.hardware.gpus_per_node
+        return max(1, -(-gpus(wildcards) // per_node))
+
+    def gres(wildcards):
+        n_gpus = gpus(wildcards)
+        return f"gpu:{-(-n_gpus // nodes(wildcards))}" if n_gpus else None
+
+    asked = dict(
+        devices=gpus,
+        nodes=nodes,
+        zero=lambda wildcards: size(wildcards).zero,
+        mem_mb=lambda wildcards, attempt: round(1024 * size(wildcards).memory_gb)
+        * attempt,
+        # Twice at most: what is saved is not done again, and partitions have limits.
+        runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
+    )
+    asked |= dict(gres=gres) if CONFIG.hardware.request == "gres" else dict(gpu=gpus)
+
+    def if_several_nodes(value):
+        return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
+
+    largest = CONFIG.hardware.of(max(model.size for model in CONFIG.models.values()))
+    if getattr(largest, f"{role}_gpus") > CONFIG.hardware.gpus_per_node:
+        # The Slurm plugin then leaves it to the job to start a process on each node.
+        asked |= dict(
+            mpi=if_several_nodes(lambda wildcards: "srun"),
+            tasks=if_several_nodes(nodes),
+            tasks_per_gpu=if_several_nodes(lambda wildcards: 0),
+        )
+    return asked
+
+
+def the_student(wildcards):
+    return [wildcards.student]
+
+
+def memory_mb(megabytes):
+    """A job that ran out of memory asks for more at its next attempt."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
+def minutes(count):
+    """A job that ran out of time asks for more at its next attempt."""
+    return lambda wildcards, attempt: count * attempt
+
+
+def refuse_too_few_gpus():
+    """On a cluster, Snakemake would silently cut what a job asks for down to the limit of the run."""
+    limit = workflow.global_resources.get("gpu").value
+    if workflow.local_exec or limit is None:
+        return
+    for role, names in (("train", CONFIG.students), ("generate", CONFIG.models)):
+        for name in names:
+            model = CONFIG.models[name]
+            wanted = getattr(CONFIG.hardware.of(model.size), f"{role}_gpus")
+            if not model.server and wanted > limit:
+                raise WorkflowError(
+                    f"hardware.sizes asks for {wanted} GPUs to {role} {name}, and this run may use {limit} (resources: "
+                    f"gpu); raise that, and give the cluster's profile with --workflow-profile, not --profile"
+                )
