@@ -16,9 +16,7 @@ from tests.benchmarks import Row, alternate
 from tests.workflow.finished_run import Checkout
 
 ROOT = Path(__file__).parents[2]
-JOBS_OF_THE_DEMO = 31
-JOBS_A_SEED = 7
-PAPER, JOBS_OF_THE_PAPER, JOBS_OF_ITS_SEED = ROOT / "config" / "paper.yaml", 1092, 600
+DEMO, PAPER = ROOT / "config" / "demo.yaml", ROOT / "config" / "paper.yaml"
 SECONDS = {"the paper's grid": 6.0, "ten times that": 60.0, "a finished demo": 5.0}
 BARE = """rule all:
     input:
@@ -35,24 +33,18 @@ rule one:
 
 def rows() -> Iterator[Row]:
     for name, n_seeds in (("demo", 1), ("1500 jobs", 211), ("15000 jobs", 2139)):
-        n_jobs = JOBS_OF_THE_DEMO + JOBS_A_SEED * (n_seeds - 1)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
-            (folder / "config.yaml").write_text(yaml.safe_dump(config | {"seeds": list(range(n_seeds))}))
+            ours, n_jobs = with_seeds(folder, DEMO, n_seeds)
             (folder / "bare.smk").write_text(BARE.format(n_jobs=n_jobs - 1))
-            ours = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(folder / "config.yaml")]
             bare = ["--snakefile", str(folder / "bare.smk")]
-            seconds = alternate(partial(dry_run, folder, ours, n_jobs), partial(dry_run, folder, bare, n_jobs))
+            seconds = alternate(partial(timed, folder, ours, n_jobs), partial(timed, folder, bare, n_jobs))
         yield Row(f"dry run, {name}", *seconds, unit="s", note=f"{n_jobs} jobs, {n_seeds} seeds")
     for name, n_seeds in (("the paper's grid", 1), ("ten times that", 18)):
-        n_jobs = JOBS_OF_THE_PAPER + JOBS_OF_ITS_SEED * (n_seeds - 1)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            config = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
-            (folder / "config.yaml").write_text(yaml.safe_dump(config | {"seeds": list(range(n_seeds))}))
-            ours = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(folder / "config.yaml")]
-            seconds = min(dry_run(folder, ours, n_jobs) for _ in range(2))
+            ours, n_jobs = with_seeds(folder, PAPER, n_seeds)
+            seconds = min(timed(folder, ours, n_jobs) for _ in range(2))
         yield Row(f"dry run, {name}", seconds, SECONDS[name], "s", f"{n_jobs} jobs; reference: what is asked for")
     with tempfile.TemporaryDirectory() as temporary:
         finished = Checkout(Path(temporary))
@@ -62,6 +54,23 @@ def rows() -> Iterator[Row]:
     yield Row(f"dry run, {name}", seconds, SECONDS[name], "s", "nothing to be done; reference: what is asked for")
 
 
+def with_seeds(folder: Path, config: Path, n_seeds: int) -> tuple[list[str], int]:
+    """Snakemake's arguments for a config with so many seeds, and how many jobs it is: a seed is as many as the next."""
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    arguments = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", str(folder / "config.yaml")]
+
+    def write(n: int) -> None:
+        (folder / "config.yaml").write_text(yaml.safe_dump(content | {"seeds": list(range(n))}))
+
+    counts = []
+    for n in (1, 2):
+        write(n)
+        counts.append(dry_run(folder, arguments)[1])
+    one, two = counts
+    write(n_seeds)
+    return arguments, one + (two - one) * (n_seeds - 1)
+
+
 def nothing_to_do(finished: Checkout) -> float:
     """Seconds of a dry-run that finds nothing to do."""
     started = time.perf_counter()
@@ -69,13 +78,19 @@ def nothing_to_do(finished: Checkout) -> float:
     return time.perf_counter() - started
 
 
-def dry_run(folder: Path, arguments: list[str], n_jobs: int) -> float:
+def timed(folder: Path, arguments: list[str], n_jobs: int) -> float:
     """Seconds of one dry-run; checks that it planned what it should."""
+    seconds, total = dry_run(folder, arguments)
+    if total != n_jobs:
+        raise AssertionError(f"{total} jobs planned, {n_jobs} expected: {' '.join(arguments)}")
+    return seconds
+
+
+def dry_run(folder: Path, arguments: list[str]) -> tuple[float, int]:
+    """Seconds of one dry-run, and the jobs that it planned."""
     command = [sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "-n", "--quiet", "rules"]
     started = time.perf_counter()
     result = subprocess.run(command + ["--cores", "1"], capture_output=True, text=True, env=os.environ, check=True)
     seconds = time.perf_counter() - started
     total = next(line.split()[1] for line in result.stdout.splitlines() if line.startswith("total"))
-    if int(total) != n_jobs:
-        raise AssertionError(f"{total} jobs planned, {n_jobs} expected: {' '.join(command)}")
-    return seconds
+    return seconds, int(total)
