@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -250,7 +251,7 @@ def part_name(axis, value):
     return re.sub(r"\W", "_", f"{axis}_{value}")
 
 
-def evaluations_of_part(axis, value):
+def evaluations_of_part(axis, value, wildcards):
     """Students with one value on an axis, and the base models that they are compared with."""
     axes = STUDENT_AXES | {axis: [value]}
     models = {*axes["student"]} | ({*axes["teacher"]} & {*CONFIG.models})

@@ -6,5 +6,6 @@ for axis, values in STUDENT_AXES.items():
         rule:
             name:
                 part_name(axis, value)
+            # Only when it is asked for: a grid of thousands of seeds has as many targets.
             input:
-                evaluations_of_part(axis, value),
+                partial(evaluations_of_part, axis, value),
