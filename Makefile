@@ -13,6 +13,8 @@ LOCK ?= $(or $(notdir $(firstword $(wildcard .venv/worker-*))),worker-cpu)
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Keep compiled modules, whatever this machine's default: every job starts Python, twice on a cluster.
+unexport PYTHONDONTWRITEBYTECODE
 # No usage reports from the tools themselves.
 export DO_NOT_TRACK := 1
 
