@@ -17,7 +17,7 @@ from platform import node
 from agentark.attempts import SUFFIX
 from agentark.errors import UserError
 
-PROGRESS = re.compile(rb"^(?:error: .*|\S+ +\d+/\d+ .*)$", re.MULTILINE)
+PROGRESS = re.compile(rb"^(?:error: .*|[a-z][\w -]* +\d+/\d+ [a-z].*)$", re.MULTILINE)
 LAST_BYTES = 100_000
 """Of a log, looked through for its last words."""
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")

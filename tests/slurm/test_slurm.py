@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import csv
+import itertools
+import json
 import os
 import re
 import shutil
@@ -79,6 +81,21 @@ def jobs(*columns: str) -> list[dict[str, str]]:
     command = ["sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", f"--format={','.join(columns)}"]
     lines = subprocess.run([*command, "--starttime=now-1days"], capture_output=True, text=True, check=True).stdout
     return [dict(zip(columns, line.split("|"), strict=True)) for line in lines.splitlines()]
+
+
+def most_gpus_at_once() -> int:
+    """GPUs that Slurm had given away at the same time."""
+    changes: list[tuple[str, int]] = []
+    for job in jobs("Start", "End", "AllocTRES"):
+        n_gpus = int((re.search(r"gres/gpu=(\d+)", job["AllocTRES"]) or "00")[1])
+        changes += [(job["Start"], n_gpus), (job["End"], -n_gpus)]
+    # Within a second, what ends comes first.
+    return max(itertools.accumulate(n_gpus for _, n_gpus in sorted(changes)))
+
+
+def attempts(results: Path, rule: str) -> list[str]:
+    files = (results / "logs" / rule).rglob("*.attempts.jsonl")
+    return [line for path in files for line in path.read_text().splitlines()]
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
@@ -158,6 +175,11 @@ def test_jobs_run_where_they_should(finished: Run) -> None:
         assert ("gres/gpu" in job["AllocTRES"]) == wants_gpu, job
     trained = [job["NodeList"] for job in done if "train_" in job["Comment"]]
     assert trained == ["gpu[1-2]"] * 3, "one process on each of two nodes"
+    assert 2 <= most_gpus_at_once() <= 4
+    # What a job sees is what it was given, and nothing where it was given nothing.
+    for rule, n_gpus in (("train_sft", 2), ("train_grpo", 2), ("evaluate_student", 1), ("hold_debates", 0)):
+        seen = [json.loads(line) for line in attempts(finished.results, rule) if line]
+        assert {event["gpus"] for event in seen if event["event"] == "began"} == {n_gpus}, rule
     finished.finish("--dry-run")
     assert "Nothing to be done" in finished.log
     assert list(lineage.broken_links(finished.results)) == []

@@ -159,7 +159,7 @@ def began(results: Path, job: str, *times: int, how: str | None = None) -> None:
     """A training that began at these seconds of 1970 in one Slurm job, and ended like this one second later, or not."""
     told = results / "logs/train_sft/a/0.attempts.jsonl"
     told.parent.mkdir(parents=True, exist_ok=True)
-    (told.parent / "0.log").write_text("noise\nsft   5/9 updates  10 tokens/s\n")
+    (told.parent / "0.log").write_text("noise\nprm stage 2   5/9 updates  10 tokens/s\n")
     with told.open("a") as handle:
         for second in times:
             line = {"attempt": f"{job} {second}", "event": "began", "at": stamp(second), "host": "n1"}
@@ -188,7 +188,7 @@ def test_slurm_tells_what_runs_and_what_waits(
     )
     text = status(results, capsys)
     assert row(text, "train_sft")[:3] == ["0", "1", "0"]
-    assert "train_sft a/0 on n1, Slurm job 7 with 1:02:03 left: sft   5/9 updates" in text
+    assert "train_sft a/0 on n1, Slurm job 7 with 1:02:03 left: prm stage 2   5/9 updates" in text
     assert "Slurm job 8, rule_train_prm_wildcards_run_a: Resources" in text
     assert "Slurm job 9" not in text
     assert "Slurm job 10" not in text
@@ -207,7 +207,7 @@ def test_a_job_that_slurm_killed_and_started_again_is_counted_start_by_start(
     cluster.says([], ["7|NODE_FAIL|990|4600", "7|OUT_OF_MEMORY by 0|9990|11800"])
     text = status(results, capsys)
     assert row(text, "train_sft") == ["0", "0", "1", "1.500", "3.000"]
-    assert "train_sft a/0 killed: OUT_OF_MEMORY; sft   5/9 updates" in text
+    assert "train_sft a/0 killed: OUT_OF_MEMORY; prm stage 2   5/9 updates" in text
     assert "Slurm's log ends in 7.log" in text
 
 
