@@ -4,6 +4,7 @@ The number of processes changes no result but the order of sums: an update has t
 shared. Only an epoch's last update, where it is not full, is filled up with examples from its beginning.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,6 +61,8 @@ def options() -> dict[str, Any]:
     """The trainer's arguments for several processes; none for one."""
     if count() == 1:
         return {}
+    # Torch aborts a process that ends while its threads for the others still run, however well its work went.
+    atexit.register(_part)
     chosen: dict[str, Any] = {"ddp_find_unused_parameters": False}
     if not torch.cuda.is_available():
         chosen["ddp_backend"] = "gloo"
@@ -75,6 +78,11 @@ def options() -> dict[str, Any]:
             "zero_allow_untested_optimizer": True,
         }
     return chosen
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def zero_stage() -> int:
