@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentark import config, provenance, scheduler
+from agentark import provenance, scheduler, sections
 from agentark.chat import Chat, Reply, Sampling
 from agentark.engines import open_models, watched
 from agentark.errors import UserError
@@ -21,7 +21,7 @@ FAILED_SHARE = 0.01
 
 @contextmanager
 def asking(
-    manifest: Path, settings: config.Engine, work: Path, *, stage: str, n_items: int, unit: str
+    manifest: Path, settings: sections.Engine, work: Path, *, stage: str, n_items: int, unit: str
 ) -> Iterator[tuple[Chat, int, Progress]]:
     """The model's chat, how many items to work on at the same time, and the progress, which the caller updates.
 

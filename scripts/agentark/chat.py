@@ -17,7 +17,7 @@ class Sampling:
     max_tokens: int
     top_p: float = 1.0
     seed: int | None = None
-    """Of this request, for engines that can (`Engine.seeds_requests`); the others draw by `config.Engine.seed`."""
+    """Of this request, for engines that can (`Engine.seeds_requests`); the others draw by `sections.Engine.seed`."""
     choices: tuple[str, ...] = ()
     """If given, the reply is the likeliest of these words, told apart by their first token; the rest is ignored."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from agentark import config, crate, lineage, protocols, status
+from agentark import config, crate, lineage, protocols, sections, status
 from agentark.errors import UserError
 from agentark.records import Debate, read_rows, write_text
 from agentark.transcripts import as_text, one_line
@@ -115,26 +115,26 @@ def schema() -> str:
 
 def key_tables() -> str:
     """One Markdown table a section: key, default, meaning."""
-    sections: list[tuple[str, type[config.Section]]] = [
+    tables: list[tuple[str, type[sections.Section]]] = [
         ("top level", config.Config),
-        ("models.NAME", config.Model),
-        ("models.NAME.server", config.Server),
-        ("teams.NAME, a list of", config.Member),
-        ("datasets.NAME", config.Dataset),
-        ("datasets.NAME.train, validation, test", config.SplitSource),
-        ("engine", config.Engine),
-        ("debates", config.Debates),
-        ("traces", config.Traces),
-        ("sets", config.Sets),
-        ("sft", config.Sft),
-        ("prm", config.Prm),
-        ("prm.stage1, prm.stage2", config.PrmStage),
-        ("grpo", config.Grpo),
-        ("evaluation", config.Evaluation),
-        ("hardware", config.Hardware),
-        ("hardware.sizes, a list of", config.Size),
+        ("models.NAME", sections.Model),
+        ("models.NAME.server", sections.Server),
+        ("teams.NAME, a list of", sections.Member),
+        ("datasets.NAME", sections.Dataset),
+        ("datasets.NAME.train, validation, test", sections.SplitSource),
+        ("engine", sections.Engine),
+        ("debates", sections.Debates),
+        ("traces", sections.Traces),
+        ("sets", sections.Sets),
+        ("sft", sections.Sft),
+        ("prm", sections.Prm),
+        ("prm.stage1, prm.stage2", sections.PrmStage),
+        ("grpo", sections.Grpo),
+        ("evaluation", sections.Evaluation),
+        ("hardware", sections.Hardware),
+        ("hardware.sizes, a list of", sections.Size),
     ]
-    return "".join(_table(title, section) for title, section in sections)
+    return "".join(_table(title, section) for title, section in tables)
 
 
 def protocol_tables() -> str:
@@ -148,12 +148,12 @@ def protocol_tables() -> str:
     return "".join(parts)
 
 
-def _table(title: str, section: type[config.Section]) -> str:
+def _table(title: str, section: type[sections.Section]) -> str:
     return f"\n### {title}\n\n{_rows(section.model_fields)}"
 
 
 def _holds_sections(values: list[object]) -> bool:
-    return any(isinstance(value, config.Section) for value in values)
+    return any(isinstance(value, sections.Section) for value in values)
 
 
 def _rows(fields: Mapping[str, FieldInfo]) -> str:
@@ -163,8 +163,8 @@ def _rows(fields: Mapping[str, FieldInfo]) -> str:
             default = "**required**"
         else:
             value = field.get_default(call_default_factory=True)
-            sections = isinstance(value, config.Section) or (isinstance(value, list) and _holds_sections(value))
-            default = "see below" if sections else f"`{json.dumps(value)}`"
+            is_section = isinstance(value, sections.Section) or (isinstance(value, list) and _holds_sections(value))
+            default = "see below" if is_section else f"`{json.dumps(value)}`"
         meaning = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{key}` | {default} | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from agentark import debate_logs
-from agentark.config import IMPORTED_QUESTIONS, Dataset, SplitSource
 from agentark.errors import UserError
 from agentark.grading import answer_key, parse_gold
 from agentark.quarantine import Quarantine
 from agentark.records import Question, Split, question_id
+from agentark.sections import IMPORTED_QUESTIONS, Dataset, SplitSource
 
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
 GENERATED_PER_QUESTION = 20

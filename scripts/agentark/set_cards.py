@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from agentark.config import Sets
 from agentark.records import Row, StepExample, Trace, TrainingExample
+from agentark.sections import Sets
 from agentark.selection import diversity
 from agentark.sets import agents_right_at_the_end, n_tokens
 

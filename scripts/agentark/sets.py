@@ -19,9 +19,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from agentark.config import Control, Sets
 from agentark.grading import answer_key, majority
 from agentark.records import AGGREGATOR, RlPrompt, StepExample, StepValues, Trace, TrainingExample, content_id
+from agentark.sections import Control, Sets
 from agentark.selection import different_traces, reasons
 from agentark.steps import Span, split_steps
 from agentark.traces import as_completion, as_correction

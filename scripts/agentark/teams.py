@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentark import config, protocols
+from agentark import protocols, sections
 from agentark.chat import Chat
 from agentark.protocols.conversation import Ask, Member
 from agentark.records import Debate, Question
 
 
 def at_work(
-    teacher: str, team: config.Team, settings: config.Debates, chat: Callable[[str], Chat], seed: int
+    teacher: str, team: sections.Team, settings: sections.Debates, chat: Callable[[str], Chat], seed: int
 ) -> Callable[..., Awaitable[Debate]]:
     """`await hold(question)` is the teacher's protocol on one question.
 

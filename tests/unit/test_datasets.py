@@ -8,10 +8,10 @@ import pyarrow.parquet
 import pytest
 
 from agentark import datasets
-from agentark.config import Dataset
 from agentark.errors import UserError
 from agentark.quarantine import Quarantine
 from agentark.records import RejectedRow, question_id, read_rows
+from agentark.sections import Dataset
 from agentark.stages import questions as questions_stage
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from agentark import config, deadline, provenance
+from agentark import deadline, provenance, sections
 from agentark.records import write_rows, write_text
 from agentark.stages import sft
 from agentark.training import session
@@ -48,7 +48,7 @@ def train(tmp_path: Path):
     folder = tiny_model.build(tmp_path / "base" / "model")
     model = folder.parent / "manifest.json"
     provenance.write_manifest(model, kind="model", stage="models", settings={}, parents=[], folder=folder)
-    settings = config.Sft(batch_size=2, micro_batch_size=2, epochs=2, max_length=128)
+    settings = sections.Sft(batch_size=2, micro_batch_size=2, epochs=2, max_length=128)
     write_text(tmp_path / "sft.json", settings.model_dump_json())
     write_rows(tmp_path / "set.jsonl", [example(i) for i in range(6)])
 

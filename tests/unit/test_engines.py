@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agentark import config, engines, provenance
+from agentark import engines, provenance, sections
 from agentark.chat import Reply, Sampling
 from agentark.engines import Engine, open_engine
 from agentark.engines.dialogue import prompt_ids, render
@@ -32,9 +32,9 @@ def user(text: str) -> list[Message]:
     return [{"role": "user", "content": text}]
 
 
-def settings(kind: str) -> config.Engine:
+def settings(kind: str) -> sections.Engine:
     # float32, so that the order of a batch cannot turn a near tie.
-    return config.Engine(kind=kind, dtype="float32", max_model_len=8192, seed=3)
+    return sections.Engine(kind=kind, dtype="float32", max_model_len=8192, seed=3)
 
 
 def ask(engine: Engine, texts: list[str], sampling: Sampling) -> list[Reply]:
@@ -165,7 +165,7 @@ def test_the_seed_decides_and_a_fault_is_raised_to_all(kind, folder, monkeypatch
 def test_auto_takes_transformers_where_vllm_is_missing_and_says_so(folder, monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(Progress, "terminal", io.StringIO())
-    with closing(open_engine(folder, config.Engine(max_model_len=64))) as opened:
+    with closing(open_engine(folder, sections.Engine(max_model_len=64))) as opened:
         assert opened.name == "transformers"
     assert "engine: transformers (vLLM is not installed" in Progress.terminal.getvalue()
 
@@ -177,7 +177,7 @@ def test_auto_takes_transformers_where_vllm_cannot_start_and_says_what_to_instal
 
     monkeypatch.setattr(engines, "ctypes", SimpleNamespace(CDLL=missing))
     monkeypatch.setattr(Progress, "terminal", io.StringIO())
-    with closing(open_engine(folder, config.Engine(max_model_len=64))) as opened:
+    with closing(open_engine(folder, sections.Engine(max_model_len=64))) as opened:
         assert opened.name == "transformers"
     assert (
         "engine: transformers (vLLM needs libnuma on a CPU; Debian: apt install libnuma1"

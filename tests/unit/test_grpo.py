@@ -4,7 +4,7 @@ import statistics
 import pytest
 import torch
 
-from agentark import config, provenance
+from agentark import provenance, sections
 from agentark.grading import Grade
 from agentark.models import open_model, open_tokenizer
 from agentark.prompts import solve_messages
@@ -14,7 +14,7 @@ from agentark.training import grpo, prm, session, weights
 from tests import tiny_model
 
 
-def settings(**changes) -> config.Grpo:
+def settings(**changes) -> sections.Grpo:
     tiny = {
         "learning_rate": 1e-3,
         "beta": 0.0,
@@ -24,7 +24,7 @@ def settings(**changes) -> config.Grpo:
         "micro_batch_size": 4,
         "max_tokens": 6,
     }
-    return config.Grpo(**tiny | changes)
+    return sections.Grpo(**tiny | changes)
 
 
 def prompts(n: int = 4, pass_rate: float = 0.5) -> list[RlPrompt]:

@@ -7,11 +7,11 @@ import pytest
 import reasoning_gym
 
 from agentark import debate_logs
-from agentark.config import Dataset
 from agentark.datasets import questions as questions_of
 from agentark.overlap import overlaps
 from agentark.quarantine import Quarantine
 from agentark.records import Question, SkippedQuestion, question_id, read_rows, write_rows
+from agentark.sections import Dataset
 from agentark.stages import overlap as overlap_stage
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 import agentark
-from agentark import config
+from agentark import sections
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = (
@@ -79,7 +79,7 @@ def test_conda_files_agree_with_the_locks() -> None:
     spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
     conda = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conda)
-    for name in get_args(config.Hardware.model_fields["environment"].annotation):
+    for name in get_args(sections.Hardware.model_fields["environment"].annotation):
         lock = ROOT / "envs" / f"{name}.txt"
         for path, text in conda.files(lock).items():
             assert path.read_text(encoding="utf-8") == text, f"{path.name} is old; run: make docs"

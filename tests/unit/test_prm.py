@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from agentark import config, provenance
+from agentark import provenance, sections
 from agentark.models import open_tokenizer
 from agentark.records import StepExample, write_rows, write_text
 from agentark.stages import prm as program
@@ -14,9 +14,9 @@ from agentark.training import prm, weights
 from tests import tiny_model
 
 
-def settings(**changes) -> config.Prm:
+def settings(**changes) -> sections.Prm:
     stages = {"stage1": {"learning_rate": 3e-3, "epochs": 1}, "stage2": {"learning_rate": 1e-3, "epochs": 1}}
-    return config.Prm.model_validate({"batch_size": 4, "max_length": 200, "negatives": 4} | stages | changes)
+    return sections.Prm.model_validate({"batch_size": 4, "max_length": 200, "negatives": 4} | stages | changes)
 
 
 def trace(question: int, agent: int, lines: list[tuple[str, int]]) -> StepExample:

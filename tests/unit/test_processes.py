@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agentark import config, provenance
+from agentark import provenance, sections
 from agentark.errors import UserError
 from agentark.records import write_rows, write_text
 from agentark.training import prm, processes
@@ -101,4 +101,4 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     }
     with pytest.raises(UserError, match=r"sft.batch_size: an update of 6 cannot be shared by 4 GPUs"):
         processes.shares(6, 8, "sft.batch_size")
-    assert config.Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"
+    assert sections.Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentark import config
+from agentark import sections
 from agentark.records import Debate, Question, read_rows, write_rows
 
 N_QUESTIONS = 30
@@ -23,10 +23,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(N_QUESTIONS)
     ]
     write_rows(folder / "questions.jsonl", rows)
-    settings = config.Debates(options={"agents": 3, "rounds": 2, "stop": "none"}, temperature=0.7, max_tokens=6)
+    settings = sections.Debates(options={"agents": 3, "rounds": 2, "stop": "none"}, temperature=0.7, max_tokens=6)
     (folder / "debates.json").write_text(settings.model_dump_json())
-    (folder / "engine.json").write_text(config.Engine(in_flight=5).model_dump_json())
-    (folder / "team.json").write_text(config.Team(members=[config.Member(model="m")]).model_dump_json())
+    (folder / "engine.json").write_text(sections.Engine(in_flight=5).model_dump_json())
+    (folder / "team.json").write_text(sections.Team(members=[sections.Member(model="m")]).model_dump_json())
     (folder / "model").mkdir()
     (folder / "model" / "weights").touch()
     manifest = {"settings": {"source": "x"}, "folder": "model", "files": {"weights": "their digest"}}

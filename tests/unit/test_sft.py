@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from agentark import config, provenance
+from agentark import provenance, sections
 from agentark.models import open_model, open_tokenizer
 from agentark.prompts import solve_messages
 from agentark.records import TrainingExample, write_rows, write_text
@@ -18,9 +18,9 @@ from tests import tiny_model
 MODES = ["sum", "token_mean", "separate"]
 
 
-def settings(**changes) -> config.Sft:
+def settings(**changes) -> sections.Sft:
     tiny = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 4, "micro_batch_size": 4, "max_length": 128}
-    return config.Sft(**tiny | changes)
+    return sections.Sft(**tiny | changes)
 
 
 def example(number: int, reasoning: str = "first add, which gives ", weight: float = 1.0) -> TrainingExample:

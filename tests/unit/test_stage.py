@@ -51,7 +51,7 @@ def test_output_goes_to_the_log_and_progress_to_both(tmp_path: Path) -> None:
 
 
 def test_unreadable_settings_are_one_sentence(tmp_path: Path) -> None:
-    from agentark.config import Sft
+    from agentark.sections import Sft
 
     (tmp_path / "sft.json").write_text('{"epoch": 1}')
     with pytest.raises(UserError, match=r"sft\.json: not readable as Sft"):

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from agentark import sets
-from agentark.config import Sets
 from agentark.records import (
     AGGREGATOR,
     SETTLER,
@@ -24,6 +23,7 @@ from agentark.records import (
     read_rows,
     write_rows,
 )
+from agentark.sections import Sets
 from agentark.stages import sets as sets_stage
 from agentark.stages import traces as traces_stage
 from agentark.traces import as_completion, traces_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentark import config, verification
+from agentark import sections, verification
 from agentark.chat import Reply
 from agentark.provenance import read_manifest
 from agentark.records import SETTLER, Debate, Question, Trace, Turn, Verdict, read_rows, write_rows
@@ -84,11 +84,11 @@ def test_the_stage_asks_each_answer_once_and_the_traces_follow_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.json").write_text(
-        config.Model(source=str(tiny_model.build(tmp_path / "source"))).model_dump_json()
+        sections.Model(source=str(tiny_model.build(tmp_path / "source"))).model_dump_json()
     )
     assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/model/manifest.json".split()) == 0
     (tmp_path / "traces.json").write_text('{"audit": 2}')
-    engine = config.Engine(kind="transformers", max_model_len=512)
+    engine = sections.Engine(kind="transformers", max_model_len=512)
     (tmp_path / "engine.json").write_text(engine.model_dump_json())
     said = ["The answer is It rained.", "The answer is the weather.", "The answer is the weather.", "=1+1"]
     rows = []

@@ -24,7 +24,7 @@ if Path(LIBRARY).is_dir():
 os.umask(os.umask(0o077) | 0o007)
 
 from agentark import config as agentark_config
-from agentark import debate_logs, protocols
+from agentark import debate_logs, protocols, sections
 from agentark.errors import UserError
 from agentark.provenance import code_digest
 
@@ -38,8 +38,8 @@ def load_config():
 
 
 CONFIG = load_config()
-NAME = agentark_config.NAME
-CONTROLS = get_args(agentark_config.Control)
+NAME = sections.NAME
+CONTROLS = get_args(sections.Control)
 SUPERVISED = ("rsft", "da", *CONTROLS)
 
 
@@ -96,7 +96,7 @@ def logs_folder():
 def question_files(wildcards):
     """Local files that a dataset reads, so that a changed file makes its questions anew."""
     dataset = CONFIG.datasets[wildcards.dataset]
-    if dataset.source == agentark_config.IMPORTED_QUESTIONS:
+    if dataset.source == sections.IMPORTED_QUESTIONS:
         return LOG_FILES
     parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
     sources = {part.source or dataset.source for part in parts}
@@ -236,7 +236,7 @@ def evaluation_files():
         imported = [
             b
             for b in CONFIG.benchmarks
-            if CONFIG.datasets[b].source == agentark_config.IMPORTED_QUESTIONS
+            if CONFIG.datasets[b].source == sections.IMPORTED_QUESTIONS
         ]
         files += in_run(
             "evaluations/debate/{teacher}/{benchmark}.jsonl",

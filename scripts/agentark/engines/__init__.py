@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentark import config, provenance
+from agentark import provenance, sections
 from agentark.chat import Chat, Reply, Sampling
 from agentark.progress import Progress, say
 from agentark.prompts import Message
@@ -42,7 +42,7 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-def open_models(manifests: Mapping[str, Path], settings: config.Engine) -> "Host":
+def open_models(manifests: Mapping[str, Path], settings: sections.Engine) -> "Host":
     """Models by their names, ready to be asked; use the result as a context manager."""
     from agentark.engines.hosting import Host
     from agentark.engines.server import Server
@@ -52,13 +52,13 @@ def open_models(manifests: Mapping[str, Path], settings: config.Engine) -> "Host
     for name, manifest in manifests.items():
         # Only a model of the config can be a server; what was trained has the settings of its training here.
         if server := provenance.read_manifest(manifest)["settings"].get("server"):
-            servers[name] = partial(Server, config.Server.model_validate(server))
+            servers[name] = partial(Server, sections.Server.model_validate(server))
         else:
             local[name] = partial(open_engine, provenance.model_folder(manifest), settings)
     return Host(local, servers)
 
 
-def open_engine(folder: Path, settings: config.Engine) -> Engine:
+def open_engine(folder: Path, settings: sections.Engine) -> Engine:
     """The engine that `settings.kind` asks for, with the model of `folder` loaded."""
     kind, reason = settings.kind, "as configured"
     if kind == "auto":

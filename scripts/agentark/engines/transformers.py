@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from agentark import config, models
+from agentark import models, sections
 from agentark.chat import Reply, Sampling, likeliest
 from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
@@ -40,7 +40,7 @@ class Transformers:
     seeds_requests = False  # `generate` draws a whole batch from one generator
     capacity = None
 
-    def __init__(self, folder: Path, settings: config.Engine) -> None:
+    def __init__(self, folder: Path, settings: sections.Engine) -> None:
         self._tokenizer = models.open_tokenizer(folder)
         self._context = context_length(folder, settings.max_model_len)
         self._model = models.open_model(folder, _dtype(settings.dtype)).to(models.device()).eval()

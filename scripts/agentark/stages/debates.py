@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from agentark import config, protocols, provenance, scheduler, stage, teams
+from agentark import protocols, provenance, scheduler, sections, stage, teams
 from agentark.chat import Chat
 from agentark.engines import open_models, watched
 from agentark.errors import UserError
@@ -49,9 +49,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Debates)
-    engine_settings = stage.settings(args.engine, config.Engine)
-    team = stage.settings(args.team, config.Team)
+    settings = stage.settings(args.config, sections.Debates)
+    engine_settings = stage.settings(args.engine, sections.Engine)
+    team = stage.settings(args.team, sections.Team)
     manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
     n_questions = sum(1 for _ in questions_of(args, settings))
 
@@ -111,12 +111,12 @@ def work(args: argparse.Namespace) -> None:
         path.unlink()
 
 
-def questions_of(args: argparse.Namespace, settings: config.Debates) -> Iterator[Question]:
+def questions_of(args: argparse.Namespace, settings: sections.Debates) -> Iterator[Question]:
     """This shard's questions, streamed."""
     return islice(read_rows(args.questions, Question), args.shard, None, settings.shards)
 
 
-def identity(args: argparse.Namespace, settings: config.Debates, manifests: dict[str, Path]) -> str:
+def identity(args: argparse.Namespace, settings: sections.Debates, manifests: dict[str, Path]) -> str:
     """What the finished questions of an earlier job must share with this one to count here."""
     parts = [provenance.file_sha256(path) for path in (args.config, args.engine, args.team, args.questions)]
     parts += [provenance.model_identity(path) for path in manifests.values()]

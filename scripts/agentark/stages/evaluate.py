@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentark import config, protocols, provenance, scheduler, stage, teams
+from agentark import protocols, provenance, scheduler, sections, stage, teams
 from agentark.chat import Chat
 from agentark.debate_statistics import Tally
 from agentark.engines import open_models, watched
@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Evaluation)
-    engine_settings = stage.settings(args.engine, config.Engine)
+    settings = stage.settings(args.config, sections.Evaluation)
+    engine_settings = stage.settings(args.engine, sections.Engine)
     questions = list(read_rows(args.questions, Question))
     if not questions:
         raise UserError(f"{args.questions}: no questions to score on; give the dataset a larger part")
@@ -58,11 +58,11 @@ def work(args: argparse.Namespace) -> None:
             tally.add(row, verdicts_of(row))
         write_rows(args.held, debates)
         write_json(args.statistics, tally.sums())
-    used: dict[str, config.Section] = {"evaluation": settings, "engine": engine_settings}
+    used: dict[str, sections.Section] = {"evaluation": settings, "engine": engine_settings}
     asked_by = ["single"]
     if args.team:
-        used["debates"] = stage.settings(args.debates, config.Debates)
-        used["team"] = stage.settings(args.team, config.Team)
+        used["debates"] = stage.settings(args.debates, sections.Debates)
+        used["team"] = stage.settings(args.team, sections.Team)
         asked_by += [used["debates"].protocol, "self_consistency"]
     provenance.write_manifest(
         args.manifest,
@@ -80,8 +80,8 @@ def work(args: argparse.Namespace) -> None:
 
 async def scored(
     args: argparse.Namespace,
-    settings: config.Evaluation,
-    engine_settings: config.Engine,
+    settings: sections.Evaluation,
+    engine_settings: sections.Engine,
     models: Host,
     questions: list[Question],
 ) -> tuple[list[EvaluationRow], list[Debate]]:
@@ -91,8 +91,8 @@ async def scored(
     async def held(
         what: str,
         some: list[Question],
-        by: config.Debates,
-        team: config.Team,
+        by: sections.Debates,
+        team: sections.Team,
         protocol: Callable[[Question], tuple[str, dict[str, int]]] | None = None,
     ) -> tuple[list[Debate], float]:
         """One protocol over some questions, and its wall seconds; a question that failed has no answer and is wrong."""
@@ -125,13 +125,13 @@ async def scored(
         rows.extend(evaluation_row(row, **who, seconds=seconds / len(debates), seed=args.seed) for row in debates)
 
     if args.name in models:
-        once = config.Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
-        alone = config.Team(members=[config.Member(model=args.name)])
+        once = sections.Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
+        alone = sections.Team(members=[sections.Member(model=args.name)])
         score(*await held("single", questions, once, alone))
     some = share(questions, settings.baseline_share)
     if not args.team or not some:
         return rows, []
-    by, team = stage.settings(args.debates, config.Debates), stage.settings(args.team, config.Team)
+    by, team = stage.settings(args.debates, sections.Debates), stage.settings(args.team, sections.Team)
     if by.protocol == "single":
         return rows, []  # there was no talk to compare with
     debates, seconds = await held(by.protocol, some, by, team)

@@ -4,7 +4,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Grpo)
+    settings = stage.settings(args.config, sections.Grpo)
     folder = provenance.model_folder(args.policy)
     parents = [args.policy, args.prm, args.set]
     low, high = settings.pass_rate

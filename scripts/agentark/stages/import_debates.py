@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from agentark import config, debate_logs, provenance, stage
+from agentark import debate_logs, provenance, sections, stage
 from agentark.errors import UserError
 from agentark.grading import is_right, parse_gold
 from agentark.progress import say
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Debates)
+    settings = stage.settings(args.config, sections.Debates)
     train = {row.question_id: row for row in read_rows(args.train, Question)}
     held_out = {row.question_id: row for row in read_rows(args.held_out, Question)}
     debates: dict[str, Debate] = {}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, judging, provenance, scheduler, sets, stage
+from agentark import judging, provenance, scheduler, sections, sets, stage
 from agentark.asking import asking, unexpected
 from agentark.chat import Chat
 from agentark.progress import say
@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Sets)
-    engine_settings = stage.settings(args.engine, config.Engine)
+    settings = stage.settings(args.config, sections.Sets)
+    engine_settings = stage.settings(args.engine, sections.Engine)
     n_choices = sum(1 for _ in choices(args.traces, settings))
     found: list[Judgement] = []
     if n_choices:
@@ -56,7 +56,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"judge        {len(found)} questions with several different traces, no valid list for {n_none}")
 
 
-def choices(path: Path, settings: config.Sets) -> Iterator[list[Trace]]:
+def choices(path: Path, settings: sections.Sets) -> Iterator[list[Trace]]:
     """What there is to choose from, question by question; where there is one trace, nothing is asked."""
     which = "exclude" if settings.corrective == "exclude" else "prefer"
     for _, traces in by_question([path], Trace):

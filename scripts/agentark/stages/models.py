@@ -8,7 +8,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.errors import UserError
 from agentark.progress import say
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Model)
+    settings = stage.settings(args.config, sections.Model)
     say(f"model        {settings.source or settings.server.url}")
     if settings.server:
         manifest(args.manifest, settings, folder=None)
@@ -37,13 +37,13 @@ def work(args: argparse.Namespace) -> None:
     manifest(args.manifest, settings, folder=final)
 
 
-def manifest(path: Path, settings: config.Model, folder: Path | None) -> None:
+def manifest(path: Path, settings: sections.Model, folder: Path | None) -> None:
     provenance.write_manifest(
         path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=folder
     )
 
 
-def bring(settings: config.Model, folder: Path) -> None:
+def bring(settings: sections.Model, folder: Path) -> None:
     """Put the model's files into a new folder."""
     source = settings.source
     if source.startswith("package:"):
@@ -61,7 +61,7 @@ def bring(settings: config.Model, folder: Path) -> None:
         download(settings, folder)
 
 
-def download(settings: config.Model, folder: Path) -> None:
+def download(settings: sections.Model, folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     files = [settings.gguf_file] if settings.gguf_file else ["*.safetensors", "*.json", "*.model", "*.jinja", "*.txt"]

@@ -4,7 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.errors import UserError
 from agentark.overlap import overlaps
 from agentark.progress import say
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Sets)
+    settings = stage.settings(args.config, sections.Sets)
     train = list(read_rows(args.train, Question))
     benchmarks = [row for path in args.benchmarks for row in read_rows(path, Question)]
     found = list(overlaps(train, benchmarks))

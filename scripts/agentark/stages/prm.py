@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Prm)
+    settings = stage.settings(args.config, sections.Prm)
     folder = provenance.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)
@@ -79,7 +79,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def split(
-    questions: list[prm.PrmQuestion], settings: config.Prm
+    questions: list[prm.PrmQuestion], settings: sections.Prm
 ) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
     """Questions to keep back and to train on: ids are hashes, so their order is a fixed random one."""
     questions = sorted(questions, key=lambda question: question.traces[0].question_id)

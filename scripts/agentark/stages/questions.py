@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from agentark import config, datasets, provenance, stage
+from agentark import datasets, provenance, sections, stage
 from agentark.progress import say
 from agentark.quarantine import Quarantine
 from agentark.records import write_rows
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Dataset)
+    settings = stage.settings(args.config, sections.Dataset)
     rejected = Quarantine("rows", settings.rejected_share, f"datasets.{args.dataset}.rejected_share")
     parts = datasets.questions(args.dataset, settings, rejected, args.logs)
     rejected.judge(args.rejected)

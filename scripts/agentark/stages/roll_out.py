@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, provenance, rollouts, scheduler, stage
+from agentark import provenance, rollouts, scheduler, sections, stage
 from agentark.asking import asking
 from agentark.progress import say
 from agentark.records import StepValues, Trace, by_question, write_rows
@@ -28,8 +28,8 @@ Item = tuple[Trace, str, list[Span]]
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Sets)
-    engine_settings = stage.settings(args.engine, config.Engine)
+    settings = stage.settings(args.config, sections.Sets)
+    engine_settings = stage.settings(args.engine, sections.Engine)
     n_traces = sum(1 for _ in items(args.traces, settings))
     found: list[StepValues] = []
     if n_traces:
@@ -62,7 +62,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
 
 
-def items(path: Path, settings: config.Sets) -> Iterator[Item]:
+def items(path: Path, settings: sections.Sets) -> Iterator[Item]:
     for _, traces in by_question([path], Trace):
         yield from traces_for_steps(traces, settings)
 

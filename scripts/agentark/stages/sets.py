@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentark import config, provenance, set_cards, sets, stage
+from agentark import provenance, sections, set_cards, sets, stage
 from agentark.errors import UserError
 from agentark.progress import say
 from agentark.records import (
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Sets)
+    settings = stage.settings(args.config, sections.Sets)
     skipped = {row.question_id: row.reason for row in read_rows(args.skip, SkippedQuestion)}
     card = set_cards.Card(args.kind)
     write_rows(args.out, rows(args, settings, skipped, card))
@@ -67,7 +67,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def rows(
-    args: argparse.Namespace, settings: config.Sets, skipped: dict[str, str], card: set_cards.Card
+    args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, str], card: set_cards.Card
 ) -> Iterator[Row]:
     """The rows of all questions, in the order of the traces."""
     rsft = by_question([args.rsft], TrainingExample) if args.rsft else iter(())
@@ -99,7 +99,7 @@ def rows(
         card.counts["tokens_fewer_than_rsft"] = control.owed_tokens
 
 
-def equal_shares(paths: Sequence[Path], settings: config.Sets, skipped: dict[str, str]) -> dict[str, sets.Which]:
+def equal_shares(paths: Sequence[Path], settings: sections.Sets, skipped: dict[str, str]) -> dict[str, sets.Which]:
     """For as many questions `only` corrective traces as `exclude` for others; questions with neither are left out."""
     able = {True: [], False: []}
     both: list[str] = []

@@ -4,7 +4,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.errors import UserError
 from agentark.models import open_tokenizer
 from agentark.progress import say
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Sft)
+    settings = stage.settings(args.config, sections.Sft)
     folder = provenance.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)

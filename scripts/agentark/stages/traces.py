@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import config, provenance, stage
+from agentark import provenance, sections, stage
 from agentark.debate_statistics import Tally
 from agentark.progress import say
 from agentark.quarantine import Quarantine
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
-    settings = stage.settings(args.config, config.Traces)
+    settings = stage.settings(args.config, sections.Traces)
     rejected = Quarantine("replies", settings.rejected_share, "traces.rejected_share")
     tally = Tally()
     known = (

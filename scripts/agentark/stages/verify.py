@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
-from agentark import config, provenance, scheduler, stage, verification
+from agentark import provenance, scheduler, sections, stage, verification
 from agentark.asking import asking, unexpected
 from agentark.chat import Chat
 from agentark.progress import say
@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, config.Traces)
-    engine_settings = stage.settings(args.engine, config.Engine)
+    settings = stage.settings(args.config, sections.Traces)
+    engine_settings = stage.settings(args.engine, sections.Engine)
     undecided, sample, n_answers = survey(args.debates, settings)
     names = undecided.keys() | sample
     verdicts: list[Verdict] = []
@@ -88,7 +88,7 @@ Item = tuple[str, Question, str, str | None, bool | None]
 """Id, question, answer, the trace if it is shown, the rules' verdict."""
 
 
-def survey(debates: Path, settings: config.Traces) -> tuple[Counter[str], set[str], int]:
+def survey(debates: Path, settings: sections.Traces) -> tuple[Counter[str], set[str], int]:
     """How often each undecided item occurs, a sample of the decided ones, and how many answers there are.
 
     The smallest hashes make the sample, so it is the same whatever the order.
@@ -109,7 +109,7 @@ def survey(debates: Path, settings: config.Traces) -> tuple[Counter[str], set[st
     return undecided, {name for _, name in sample}, n_answers
 
 
-def to_ask(debates: Path, settings: config.Traces, names: Container[str]) -> Iterator[Item]:
+def to_ask(debates: Path, settings: sections.Traces, names: Container[str]) -> Iterator[Item]:
     """Each item once, however many agents gave that answer."""
     asked: set[str] = set()
     for item in found(debates, settings):
@@ -118,7 +118,7 @@ def to_ask(debates: Path, settings: config.Traces, names: Container[str]) -> Ite
             yield item
 
 
-def found(debates: Path, settings: config.Traces) -> Iterator[Item]:
+def found(debates: Path, settings: sections.Traces) -> Iterator[Item]:
     for debate in read_rows(debates, Debate):
         for turn, grade in zip(debate.turns, verdicts_of(debate), strict=True):
             if grade is not None and grade.answer is not None:

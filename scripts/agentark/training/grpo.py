@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from agentark.config import Grpo
 from agentark.grading import grade
 from agentark.prompts import solve_messages
 from agentark.records import RlPrompt
+from agentark.sections import Grpo
 from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.prm import ProcessRewardModel, score_steps

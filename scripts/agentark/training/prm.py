@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from agentark.config import Prm, PrmStage
 from agentark.deadline import Deadline
 from agentark.models import device, open_tokenizer
 from agentark.records import GoldType, StepExample
+from agentark.sections import Prm, PrmStage
 from agentark.steps import split_steps
 from agentark.training import processes, session, weights
 from agentark.training.rendering import render

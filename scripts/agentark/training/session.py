@@ -17,11 +17,11 @@ from transformers import (
 )
 
 from agentark import provenance
-from agentark.config import Section
 from agentark.deadline import Deadline, StoppedError
 from agentark.ownership import own_folder
 from agentark.progress import Progress, say
 from agentark.records import atomic_path, content_id
+from agentark.sections import Section
 from agentark.training import processes, weights
 
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
