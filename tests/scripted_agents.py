@@ -5,12 +5,12 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from agentark import protocols
-from agentark.chat import Chat, Reply, Sampling
+from agentark.debates import protocols
+from agentark.debates.protocols.conversation import Ask, Member
+from agentark.engines.chat import Chat, Reply, Sampling
+from agentark.engines.prompts import solve
 from agentark.engines.scripted import Scripted
-from agentark.prompts import solve
-from agentark.protocols.conversation import Ask, Member
-from agentark.records import SOLVER, Debate, Question, Turn
+from agentark.records.rows import SOLVER, Debate, Question, Turn
 
 QUESTION = Question(
     question_id="q", dataset="toy", split="train", question="What is 2 + 3?", gold="5", gold_type="number"

@@ -14,10 +14,11 @@ import signal
 import sys
 from pathlib import Path
 
-from agentark import engines, provenance
-from agentark.chat import Reply, Sampling
+from agentark.engines import opening
+from agentark.engines.chat import Reply, Sampling
+from agentark.engines.prompts import Message
 from agentark.engines.scripted import Scripted
-from agentark.prompts import Message
+from agentark.provenance import manifests
 from agentark.stages import debates
 
 
@@ -44,13 +45,13 @@ def main(die_at: str, finished: Path, arguments: list[str]) -> int:
             await asyncio.sleep(sampling.seed % 7 / 2000)
             return await super().chat(messages, sampling)
 
-    engines.open_engine = lambda folder, settings: Slow(script)
+    opening.open_engine = lambda folder, settings: Slow(script)
     if die_at == "finished":
         debates.write_json = die
     if die_at == "write":
         debates.write_rows = die
     if die_at == "manifest":
-        provenance.write_manifest = die
+        manifests.write_manifest = die
     return debates.main(arguments)
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from agentark import config, crate, lineage, protocols, sections, status
+from agentark.config import sections, study
+from agentark.debates import protocols
 from agentark.errors import UserError
-from agentark.records import Debate, read_rows, write_text
-from agentark.transcripts import as_text, one_line
+from agentark.provenance import crate, lineage
+from agentark.records.rows import Debate, read_rows, write_text
+from agentark.running import status
+from agentark.traces.transcripts import as_text, one_line
 
 GENERATED = "<!-- made by `make docs` from the typed config; do not edit below -->\n"
 
@@ -110,13 +113,13 @@ def write_docs(root: Path) -> None:
 
 def schema() -> str:
     """JSON schema of the config, for editors."""
-    return json.dumps(config.Config.model_json_schema(), indent=2) + "\n"
+    return json.dumps(study.Config.model_json_schema(), indent=2) + "\n"
 
 
 def key_tables() -> str:
     """One Markdown table a section: key, default, meaning."""
     tables: list[tuple[str, type[sections.Section]]] = [
-        ("top level", config.Config),
+        ("top level", study.Config),
         ("models.NAME", sections.Model),
         ("models.NAME.server", sections.Server),
         ("teams.NAME, a list of", sections.Member),

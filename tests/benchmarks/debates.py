@@ -14,14 +14,15 @@ from typing import TypeVar
 
 import reasoning_gym
 
-from agentark import scheduler, sections, teams
-from agentark.chat import Chat, Reply, Sampling
-from agentark.engines import Engine, open_engine
+from agentark.config import sections
+from agentark.debates import scheduler, teams
+from agentark.debates.protocols.conversation import Ask, Member
+from agentark.debates.protocols.debate import REVISE, SUMMARISE
+from agentark.engines.chat import Chat, Reply, Sampling
+from agentark.engines.opening import Engine, open_engine
+from agentark.engines.prompts import Message, instructions
 from agentark.engines.scripted import Scripted
-from agentark.prompts import Message, instructions
-from agentark.protocols.conversation import Ask, Member
-from agentark.protocols.debate import REVISE, SUMMARISE
-from agentark.records import AGGREGATOR, SETTLER, Debate, Question, Turn
+from agentark.records.rows import AGGREGATOR, SETTLER, Debate, Question, Turn
 from agentark.stages.models import bring
 from tests.benchmarks import Row
 
@@ -164,11 +165,11 @@ def memory() -> Row:
 
 def peak_of(n_questions: int) -> float:
     """Holds debates through the stage program itself."""
-    from agentark import engines
-    from agentark.records import write_rows
+    from agentark.engines import opening
+    from agentark.records.rows import write_rows
     from agentark.stages import debates
 
-    engines.open_engine = lambda folder, settings: Scripted(script)
+    opening.open_engine = lambda folder, settings: Scripted(script)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_rows(folder / "q.jsonl", problems(n_questions))

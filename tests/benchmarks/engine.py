@@ -10,9 +10,10 @@ from pathlib import Path
 
 import reasoning_gym
 
-from agentark import prompts, sections
-from agentark.chat import Reply, Sampling
-from agentark.engines import open_engine
+from agentark.config import sections
+from agentark.engines import prompts
+from agentark.engines.chat import Reply, Sampling
+from agentark.engines.opening import open_engine
 from agentark.stages.models import bring
 from tests.benchmarks import Row, alternate
 

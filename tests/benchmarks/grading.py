@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from agentark import debate_logs
-from agentark.grading import equivalent, extract_answer, grade, parse_gold
-from agentark.proving import prove
-from agentark.quarantine import Quarantine
-from agentark.records import GoldType
+from agentark.debates import imported
+from agentark.grading.answers import equivalent, extract_answer, grade, parse_gold
+from agentark.grading.proving import prove
+from agentark.records.quarantine import Quarantine
+from agentark.records.rows import GoldType
 from tests.benchmarks import Row
 from tests.benchmarks.__main__ import OUT
 
@@ -51,7 +51,7 @@ def accuracies(file: Path, differences: list[dict[str, object]]) -> Iterator[Row
     """Share of right answers by round, by our grader and by the matcher of the data's README."""
     ours: dict[int, list[bool]] = {}
     plain: dict[int, list[bool]] = {}
-    for log in debate_logs.read(file, Quarantine("logged debates", 0, "key")):
+    for log in imported.read(file, Quarantine("logged debates", 0, "key")):
         gold = parse_gold(log.gold, "number")
         for agent, dialogue in enumerate(log.dialogues):
             for number, (_, reply) in enumerate(dialogue, start=1):
@@ -91,7 +91,7 @@ def numbers() -> Iterator[Pair]:
         golds = [parse_gold(json.loads(line)["answer"], "number") for line in lines]
         yield from ((one, other, "number", f"gsm8k {name}, neighbours") for one, other in pairwise(golds))
     for file in sorted((DATA / "debates").glob("*/*.json")):
-        for log in debate_logs.read(file, Quarantine("logged debates", 0, "key")):
+        for log in imported.read(file, Quarantine("logged debates", 0, "key")):
             gold = parse_gold(log.gold, "number")
             for dialogue in log.dialogues:
                 for _, reply in dialogue:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from agentark import lineage, sections
-from agentark.records import Debate, read_rows
+from agentark.config import sections
+from agentark.provenance import lineage
+from agentark.records.rows import Debate, read_rows
 from agentark.stages import models
 
 ROOT = Path(__file__).parents[2]

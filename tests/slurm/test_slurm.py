@@ -21,7 +21,9 @@ import pytest
 import yaml
 import zstandard
 
-from agentark import cli, lineage, provenance, status
+from agentark import cli
+from agentark.provenance import lineage, manifests
+from agentark.running import status
 from tests import tiny_model
 from tests.slurm import cluster, teacher
 
@@ -274,7 +276,7 @@ def test_a_full_disk(long_training: Run, settings: dict[str, Any]) -> None:
         assert not (run.folder / TARGET).exists()
         filler.unlink()
         assert snakemake.wait(600) == 0, run.log[-6000:]
-        assert provenance.model_folder(run.folder / TARGET).is_dir()
+        assert manifests.model_folder(run.folder / TARGET).is_dir()
     finally:
         subprocess.run(["umount", "--lazy", students], check=True)
 

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 import agentark
-from agentark import sections
+from agentark.config import sections
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = (
@@ -104,6 +104,6 @@ def test_nothing_dangerous_is_called() -> None:
 
 def test_parsing_the_snakefile_imports_nothing_heavy() -> None:
     """Every dry-run and every cluster job pays for what the Snakefile imports."""
-    code = "import sys, agentark.config, agentark.debate_logs, agentark.provenance; print(*sys.modules)"
+    code = "import sys, agentark.config.study, agentark.debates.imported, agentark.provenance.manifests; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "vllm", "pandas", "datasets", "sympy", "math_verify"} & set(loaded)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!{python}
 import pathlib, sys
 args = sys.argv[1:]
-if args[:2] == ["-m", "agentark.launch"]:
+if args[:2] == ["-m", "agentark.running.launch"]:
     args = ["-m", *args[next(i for i, arg in enumerate(args) if arg.startswith("agentark.stages.")):]]
 if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
     options = dict(zip(args[2:], args[3:]))

@@ -23,16 +23,16 @@ if Path(LIBRARY).is_dir():
 # What a run keeps (debates, licensed questions) is for its user and group only.
 os.umask(os.umask(0o077) | 0o007)
 
-from agentark import config as agentark_config
-from agentark import debate_logs, protocols, sections
+from agentark.config import sections, study
+from agentark.debates import imported, protocols
 from agentark.errors import UserError
-from agentark.provenance import code_digest
+from agentark.provenance.manifests import code_digest
 
 
 def load_config():
     """The typed config, or one message that names the file and every wrong key."""
     try:
-        return agentark_config.load(dict(config), workflow.configfiles)
+        return study.load(dict(config), workflow.configfiles)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
@@ -112,7 +112,7 @@ def log_files():
     if logs_folder() is None:
         return []
     try:
-        return [str(path) for path in debate_logs.files(Path(logs_folder()))]
+        return [str(path) for path in imported.files(Path(logs_folder()))]
     except UserError as error:
         raise WorkflowError(str(error)) from None
 

@@ -29,7 +29,7 @@ if CONFIG.debates.source == "generate":
             # Not an output: it must outlive a killed job, and a changed protocol.
             work="results/{run}/kept/debates/{teacher}/{dataset}/{shard}",
         shell:
-            "python -m agentark.launch --gpus {resources.devices}"
+            "python -m agentark.running.launch --gpus {resources.devices}"
             " agentark.stages.debates --config {input.settings:q} --engine {input.engine:q}"
             " --team {input.team:q} --models {params.models:q} --teacher {wildcards.teacher:q}"
             " --questions {input.questions:q} --shard {wildcards.shard} --work {params.work:q}"

@@ -30,7 +30,7 @@ rule evaluate_base:
             "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
         ),
     shell:
-        "python -m agentark.launch --gpus {resources.devices}"
+        "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
         " --models {params.models:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
         " --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
@@ -59,7 +59,7 @@ rule evaluate_student:
     params:
         code=evaluation_code(teacher=False),
     shell:
-        "python -m agentark.launch --gpus {resources.devices}"
+        "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
         " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
         " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"

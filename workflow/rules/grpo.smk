@@ -26,7 +26,7 @@ rule train_grpo:
             "checkpoints"
         ),
     shell:
-        "python -m agentark.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
+        "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
         " --set {input.rows:q} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
         " --manifest {output.manifest:q} --log {log:q}"

@@ -25,7 +25,7 @@ rule train_prm:
             "checkpoints"
         ),
     shell:
-        "python -m agentark.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
+        "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.prm --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
         " --seed {wildcards.seed} --checkpoints {params.checkpoints:q} --manifest {output.manifest:q} --log {log:q}"
 

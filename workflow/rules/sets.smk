@@ -58,7 +58,7 @@ rule judge_traces:
         code=code_digest("judge"),
         work="results/{run}/kept/judged/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.launch --gpus {resources.devices}"
+        "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.judge --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output.rows:q}"
         " --manifest {output.manifest:q} --log {log:q}"
@@ -89,7 +89,7 @@ rule roll_out_steps:
         code=code_digest("roll_out"),
         work="results/{run}/kept/rollouts/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.launch --gpus {resources.devices}"
+        "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output.rows:q}"
         " --manifest {output.manifest:q} --log {log:q}"

@@ -27,7 +27,7 @@ rule verify_answers:
         code=code_digest("verify"),
         work="results/{run}/kept/verdicts/{teacher}/{dataset}/{shard}",
     shell:
-        "python -m agentark.launch --gpus {resources.devices}"
+        "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.verify --config {input.settings:q} --engine {input.engine:q}"
         " --model {input.model:q} --debates {input.debates:q} --work {params.work:q} --out {output.verdicts:q}"
         " --counts {output.counts:q} --audit {output.audit:q} --manifest {output.manifest:q} --log {log:q}"

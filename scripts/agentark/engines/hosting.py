@@ -12,11 +12,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from agentark.chat import Chat, Reply, Sampling
-from agentark.engines import Engine
+from agentark.engines.chat import Chat, Reply, Sampling
+from agentark.engines.opening import Engine
+from agentark.engines.prompts import Message
 from agentark.errors import UserError
-from agentark.progress import say
-from agentark.prompts import Message
+from agentark.running.progress import say
 
 GRACE_S = 0.05
 """So long a model must have been idle before it is exchanged: who just got a reply may have another question."""

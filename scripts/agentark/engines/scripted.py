@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from agentark.chat import Reply, Sampling
-from agentark.prompts import Message
+from agentark.engines.chat import Reply, Sampling
+from agentark.engines.prompts import Message
 
 
 class Scripted:

@@ -15,10 +15,10 @@ import httpx
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from agentark import sections
-from agentark.chat import Reply, Sampling, likeliest
+from agentark.config import sections
+from agentark.engines.chat import Reply, Sampling, likeliest
+from agentark.engines.prompts import Message
 from agentark.errors import UserError
-from agentark.prompts import Message
 
 MAX_ANSWER_BYTES = 8 << 20
 LONGEST_PAUSE_S = 60.0

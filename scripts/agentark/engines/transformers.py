@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from agentark import models, sections
-from agentark.chat import Reply, Sampling, likeliest
+from agentark.config import sections
+from agentark.engines import local_models
+from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
-from agentark.prompts import Message
+from agentark.engines.prompts import Message
 
 BATCH_ROWS = 128
 BATCH_TOKENS = 65_536
@@ -41,9 +42,9 @@ class Transformers:
     capacity = None
 
     def __init__(self, folder: Path, settings: sections.Engine) -> None:
-        self._tokenizer = models.open_tokenizer(folder)
+        self._tokenizer = local_models.open_tokenizer(folder)
         self._context = context_length(folder, settings.max_model_len)
-        self._model = models.open_model(folder, _dtype(settings.dtype)).to(models.device()).eval()
+        self._model = local_models.open_model(folder, _dtype(settings.dtype)).to(local_models.device()).eval()
         ends = self._model.generation_config.eos_token_id
         ends = [self._tokenizer.eos_token_id] if ends is None else ends
         self._ends = [ends] if isinstance(ends, int) else ends

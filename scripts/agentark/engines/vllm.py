@@ -30,12 +30,12 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 
-from agentark import sections
-from agentark.chat import Reply, Sampling, likeliest
+from agentark.config import sections
+from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
-from agentark.models import open_tokenizer
-from agentark.prompts import Message
+from agentark.engines.local_models import open_tokenizer
+from agentark.engines.prompts import Message
 
 CPU_KV_CACHE_GIB = 2
 """Holds 93,000 tokens of SmolLM2-135M, 14,000 of Qwen3-8B; VLLM_CPU_KVCACHE_SPACE overrides it."""

@@ -1,7 +1,7 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
-from agentark.grading import is_right, majority, token_f1
-from agentark.records import Debate, EvaluationRow
+from agentark.grading.answers import is_right, majority, token_f1
+from agentark.records.rows import Debate, EvaluationRow
 
 
 def evaluation_row(

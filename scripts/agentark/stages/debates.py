@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from agentark import protocols, provenance, scheduler, sections, stage, teams
-from agentark.chat import Chat
-from agentark.engines import open_models, watched
+from agentark.config import sections
+from agentark.debates import protocols, scheduler, teams
+from agentark.debates.replies import ReplyLog
+from agentark.engines.chat import Chat
+from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
-from agentark.progress import Progress, say
-from agentark.records import (
+from agentark.provenance import manifests
+from agentark.records.rowlog import RowLog
+from agentark.records.rows import (
     Debate,
     FailedQuestion,
     Question,
@@ -26,8 +29,8 @@ from agentark.records import (
     write_parquet,
     write_rows,
 )
-from agentark.replies import ReplyLog
-from agentark.rowlog import RowLog
+from agentark.running import stage
+from agentark.running.progress import Progress, say
 
 FAILURES_TO_STOP = 20
 """So many failed questions in a row, more than the share that may fail, and the job waits for no more of them."""
@@ -52,10 +55,10 @@ def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, sections.Debates)
     engine_settings = stage.settings(args.engine, sections.Engine)
     team = stage.settings(args.team, sections.Team)
-    manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
+    model_manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
     n_questions = sum(1 for _ in questions_of(args, settings))
 
-    job = identity(args, settings, manifests)
+    job = identity(args, settings, model_manifests)
     finished = RowLog(args.work / f"{job}.finished.jsonl", Debate)
     replies = ReplyLog(args.work / "replies.jsonl")
     failures = Failures(args.work / "failed.jsonl", n_questions, settings.failed_share)
@@ -67,12 +70,12 @@ def work(args: argparse.Namespace) -> None:
     # Written when the last question is finished; a job killed just before that opens its engines again.
     engines = args.work / f"{job}.engines.json"
     if len(finished) < n_questions or not engines.is_file():
-        with open_models(manifests, engine_settings) as models:
+        with open_models(model_manifests, engine_settings) as models:
             progress = Progress("debates", n_questions - len(finished), "questions")
 
             def chat(model: str) -> Chat:
                 decides = engine_settings.model_dump_json(include={"kind", "dtype", "max_model_len", "seed"})
-                is_model = f"{provenance.model_identity(manifests[model])} {decides}"
+                is_model = f"{manifests.model_identity(model_manifests[model])} {decides}"
                 return replies.kept(watched(models.chat(model), progress), is_model)
 
             def keep(row: Debate) -> None:
@@ -94,12 +97,12 @@ def work(args: argparse.Namespace) -> None:
     # By question id, whatever the order in which they finished.
     write_parquet(args.table, finished.rows(), Debate)
     write_rows(args.out, finished.rows())
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="debates",
         stage="debates",
         settings={"debates": settings.model_dump(mode="json"), "team": team.model_dump(mode="json")},
-        parents=[args.questions, *manifests.values()],
+        parents=[args.questions, *model_manifests.values()],
         outputs=[args.out, args.table],
         seed=engine_settings.seed,
         more_code=[protocols.source(settings.protocol)],
@@ -116,11 +119,11 @@ def questions_of(args: argparse.Namespace, settings: sections.Debates) -> Iterat
     return islice(read_rows(args.questions, Question), args.shard, None, settings.shards)
 
 
-def identity(args: argparse.Namespace, settings: sections.Debates, manifests: dict[str, Path]) -> str:
+def identity(args: argparse.Namespace, settings: sections.Debates, model_manifests: dict[str, Path]) -> str:
     """What the finished questions of an earlier job must share with this one to count here."""
-    parts = [provenance.file_sha256(path) for path in (args.config, args.engine, args.team, args.questions)]
-    parts += [provenance.model_identity(path) for path in manifests.values()]
-    parts += [provenance.code_digest("debates", protocols.source(settings.protocol)), f"{args.shard}"]
+    parts = [manifests.file_sha256(path) for path in (args.config, args.engine, args.team, args.questions)]
+    parts += [manifests.model_identity(path) for path in model_manifests.values()]
+    parts += [manifests.code_digest("debates", protocols.source(settings.protocol)), f"{args.shard}"]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 

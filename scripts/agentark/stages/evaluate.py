@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentark import protocols, provenance, scheduler, sections, stage, teams
-from agentark.chat import Chat
-from agentark.debate_statistics import Tally
-from agentark.engines import open_models, watched
+from agentark.config import sections
+from agentark.debates import protocols, scheduler, teams
+from agentark.engines.chat import Chat
 from agentark.engines.hosting import Host
+from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
-from agentark.progress import Progress, say
-from agentark.records import Debate, EvaluationRow, Question, read_rows, write_json, write_rows
-from agentark.traces import verdicts_of
+from agentark.provenance import manifests
+from agentark.records.rows import Debate, EvaluationRow, Question, read_rows, write_json, write_rows
+from agentark.running import stage
+from agentark.running.progress import Progress, say
+from agentark.traces.debate_statistics import Tally
+from agentark.traces.extraction import verdicts_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,8 +51,8 @@ def work(args: argparse.Namespace) -> None:
     questions = list(read_rows(args.questions, Question))
     if not questions:
         raise UserError(f"{args.questions}: no questions to score on; give the dataset a larger part")
-    manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
-    with open_models(manifests, engine_settings) as models:
+    model_manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
+    with open_models(model_manifests, engine_settings) as models:
         rows, debates = asyncio.run(scored(args, settings, engine_settings, models, questions))
     write_rows(args.out, rows)
     if args.held:
@@ -64,12 +67,12 @@ def work(args: argparse.Namespace) -> None:
         used["debates"] = stage.settings(args.debates, sections.Debates)
         used["team"] = stage.settings(args.team, sections.Team)
         asked_by += [used["debates"].protocol, "self_consistency"]
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="evaluation",
         stage="evaluate",
         settings={name: section.model_dump(mode="json") for name, section in used.items()},
-        parents=[args.questions, *manifests.values()],
+        parents=[args.questions, *model_manifests.values()],
         outputs=[args.out, *([args.held, args.statistics] if args.held else [])],
         seed=args.seed,
         more_code=[protocols.source(name) for name in asked_by],

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from agentark import provenance, stage
-from agentark.debate_statistics import Tally
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
-from agentark.progress import say
-from agentark.records import Debate, EvaluationRow, read_rows, write_json, write_rows
-from agentark.traces import verdicts_of
+from agentark.provenance import manifests
+from agentark.records.rows import Debate, EvaluationRow, read_rows, write_json, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.traces.debate_statistics import Tally
+from agentark.traces.extraction import verdicts_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
         ]
     write_rows(args.out, rows)
     write_json(args.statistics, tally.sums())
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="evaluation",
         stage="evaluate_debates",

@@ -4,11 +4,13 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark import provenance, sections, stage
+from agentark.config import sections
+from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
-from agentark.models import open_tokenizer
-from agentark.progress import say
-from agentark.records import RlPrompt, read_rows
+from agentark.provenance import manifests
+from agentark.records.rows import RlPrompt, read_rows
+from agentark.running import stage
+from agentark.running.progress import say
 from agentark.training import grpo, processes, session, weights
 from agentark.training.prm import load_prm
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, sections.Grpo)
-    folder = provenance.model_folder(args.policy)
+    folder = manifests.model_folder(args.policy)
     parents = [args.policy, args.prm, args.set]
     low, high = settings.pass_rate
     read = list(read_rows(args.set, RlPrompt))
@@ -52,7 +54,7 @@ def work(args: argparse.Namespace) -> None:
 
     tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
-    rewards = grpo.reward_functions(prompts, *load_prm(provenance.model_folder(args.prm)), settings)
+    rewards = grpo.reward_functions(prompts, *load_prm(manifests.model_folder(args.prm)), settings)
     checkpoints = session.checkpoint_folder(args.checkpoints, "grpo", settings, args.seed, parents)
     model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
 
@@ -64,7 +66,7 @@ def work(args: argparse.Namespace) -> None:
             weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     log = [{name: row.get(key, 0.0) for name, key in LOGGED.items()} for row in log]
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="student",
         stage="grpo",

@@ -3,12 +3,15 @@
 import argparse
 from pathlib import Path
 
-from agentark import debate_logs, provenance, sections, stage
+from agentark.config import sections
+from agentark.debates import imported
 from agentark.errors import UserError
-from agentark.grading import is_right, parse_gold
-from agentark.progress import say
-from agentark.quarantine import Quarantine
-from agentark.records import Debate, Question, question_id, read_rows, write_rows
+from agentark.grading.answers import is_right, parse_gold
+from agentark.provenance import manifests
+from agentark.records.quarantine import Quarantine
+from agentark.records.rows import Debate, Question, question_id, read_rows, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     debates: dict[str, Debate] = {}
     rejected = Quarantine("logged debates", settings.failed_share, "debates.failed_share")
     n_repeated = 0
-    for log in debate_logs.read(Path(settings.logs or ""), rejected):
+    for log in imported.read(Path(settings.logs or ""), rejected):
         key = question_id(log.question)
         question = train.get(key) or held_out.get(key)
         if question is None:
@@ -40,7 +43,7 @@ def work(args: argparse.Namespace) -> None:
         elif key in debates:
             n_repeated += 1
         else:
-            debates[key] = debate_logs.debate(log, question, args.teacher)
+            debates[key] = imported.debate(log, question, args.teacher)
     rejected.judge(args.rejected)
     chosen = [debates[key] for key in train if key in debates]
     if not chosen:
@@ -50,12 +53,12 @@ def work(args: argparse.Namespace) -> None:
         )
     write_rows(args.held_out_debates, (debates[key] for key in held_out if key in debates))
     write_rows(args.out, chosen)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="debates",
         stage="import_debates",
         settings=settings.model_dump(mode="json"),
-        parents=[args.train, args.held_out, *debate_logs.files(Path(settings.logs or ""))],
+        parents=[args.train, args.held_out, *imported.files(Path(settings.logs or ""))],
         outputs=[args.out, args.held_out_debates],
         facts={"logged": rejected.n_rows, "unusable": len(rejected)},
     )
@@ -65,7 +68,7 @@ def work(args: argparse.Namespace) -> None:
     )
 
 
-def same_gold(log: debate_logs.Log, question: Question) -> bool:
+def same_gold(log: imported.Log, question: Question) -> bool:
     try:
         return is_right(parse_gold(log.gold, question.gold_type), question.gold, question.gold_type)
     except ValueError:

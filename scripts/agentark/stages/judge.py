@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import judging, provenance, scheduler, sections, sets, stage
-from agentark.asking import asking, unexpected
-from agentark.chat import Chat
-from agentark.progress import say
-from agentark.records import Judgement, Trace, by_question, write_rows
-from agentark.selection import distinct_traces
+from agentark.config import sections
+from agentark.debates import asking, scheduler
+from agentark.debates.asking import unexpected
+from agentark.engines.chat import Chat
+from agentark.provenance import manifests
+from agentark.records.rows import Judgement, Trace, by_question, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.sets import examples, judging
+from agentark.sets.diversity import distinct_traces
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +48,7 @@ def work(args: argparse.Namespace) -> None:
             asyncio.run(scheduler.run(choices(args.traces, settings), judged, keep, places, unexpected))
     write_rows(args.out, sorted(found, key=lambda row: row.question_id))
     n_none = sum(not row.chosen for row in found)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="judgements",
         stage="judge",
@@ -60,7 +64,7 @@ def choices(path: Path, settings: sections.Sets) -> Iterator[list[Trace]]:
     """What there is to choose from, question by question; where there is one trace, nothing is asked."""
     which = "exclude" if settings.corrective == "exclude" else "prefer"
     for _, traces in by_question([path], Trace):
-        able = distinct_traces(sets.candidates(traces, settings, which, Counter()))
+        able = distinct_traces(examples.candidates(traces, settings, which, Counter()))
         if len(able) > 1:
             yield able
 

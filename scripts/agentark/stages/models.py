@@ -8,9 +8,11 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from agentark import provenance, sections, stage
+from agentark.config import sections
 from agentark.errors import UserError
-from agentark.progress import say
+from agentark.provenance import manifests
+from agentark.running import stage
+from agentark.running.progress import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +40,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def manifest(path: Path, settings: sections.Model, folder: Path | None) -> None:
-    provenance.write_manifest(
+    manifests.write_manifest(
         path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=folder
     )
 
@@ -93,7 +95,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
 
 def check(folder: Path, source: str) -> None:
     """Refuse a folder that later stages could not use."""
-    from agentark.models import open_tokenizer
+    from agentark.engines.local_models import open_tokenizer
 
     if not (folder / "config.json").is_file():
         raise UserError(f"{source}: no config.json in this model folder; give a folder made by save_pretrained")

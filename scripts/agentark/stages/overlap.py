@@ -4,11 +4,13 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from agentark import provenance, sections, stage
+from agentark.config import sections
 from agentark.errors import UserError
-from agentark.overlap import overlaps
-from agentark.progress import say
-from agentark.records import Question, read_rows, write_rows
+from agentark.provenance import manifests
+from agentark.questions.overlap import overlaps
+from agentark.records.rows import Question, read_rows, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def work(args: argparse.Namespace) -> None:
     if len(leave_out) == len(train):
         raise UserError(f"{args.train}: every question is asked by a benchmark or repeated ({shown}); nothing is left")
     write_rows(args.skip, leave_out)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="overlap",
         stage="overlap",

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 
-from agentark import provenance, sections, stage
+from agentark.config import sections
+from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
-from agentark.models import open_tokenizer
-from agentark.progress import say
-from agentark.records import StepExample, read_rows
+from agentark.provenance import manifests
+from agentark.records.rows import StepExample, read_rows
+from agentark.running import stage
+from agentark.running.progress import say
 from agentark.training import prm, processes, session, weights
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, sections.Prm)
-    folder = provenance.model_folder(args.model)
+    folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)
     # The set holds a question's traces side by side.
@@ -59,7 +61,7 @@ def work(args: argparse.Namespace) -> None:
         with weights.replaced_folder(reward_model) as partial:
             prm.save_prm(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="prm",
         stage="prm",

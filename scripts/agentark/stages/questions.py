@@ -3,10 +3,13 @@
 import argparse
 from pathlib import Path
 
-from agentark import datasets, provenance, sections, stage
-from agentark.progress import say
-from agentark.quarantine import Quarantine
-from agentark.records import write_rows
+from agentark.config import sections
+from agentark.provenance import manifests
+from agentark.questions import datasets
+from agentark.records.quarantine import Quarantine
+from agentark.records.rows import write_rows
+from agentark.running import stage
+from agentark.running.progress import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +27,7 @@ def work(args: argparse.Namespace) -> None:
     parts = datasets.questions(args.dataset, settings, rejected, args.logs)
     rejected.judge(args.rejected)
     counts = {part: write_rows(args.out / f"{part}.jsonl", rows) for part, rows in parts.items()}
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.out / "manifest.json",
         kind="questions",
         stage="questions",

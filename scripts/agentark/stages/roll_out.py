@@ -5,12 +5,15 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import provenance, rollouts, scheduler, sections, stage
-from agentark.asking import asking
-from agentark.progress import say
-from agentark.records import StepValues, Trace, by_question, write_rows
-from agentark.sets import traces_for_steps
-from agentark.steps import Span
+from agentark.config import sections
+from agentark.debates import asking, scheduler
+from agentark.provenance import manifests
+from agentark.records.rows import StepValues, Trace, by_question, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.sets import rollouts
+from agentark.sets.examples import traces_for_steps
+from agentark.traces.steps import Span
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +53,7 @@ def work(args: argparse.Namespace) -> None:
     write_rows(args.out, sorted(found, key=lambda row: row.trace_id))
     n_steps = sum(len(row.right) for row in found)
     n_right = sum(right > 0 for row in found for right in row.right)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="step values",
         stage="roll_out",

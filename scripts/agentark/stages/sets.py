@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentark import provenance, sections, set_cards, sets, stage
+from agentark.config import sections
 from agentark.errors import UserError
-from agentark.progress import say
-from agentark.records import (
+from agentark.provenance import manifests
+from agentark.records.rows import (
     Judgement,
     Row,
     SkippedQuestion,
@@ -20,8 +20,11 @@ from agentark.records import (
     write_rows,
     write_text,
 )
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.sets import cards, examples
 
-KINDS = ("rsft", "da", "prm", "rl", *sets.CONTROLS)
+KINDS = ("rsft", "da", "prm", "rl", *examples.CONTROLS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, sections.Sets)
     skipped = {row.question_id: row.reason for row in read_rows(args.skip, SkippedQuestion)}
-    card = set_cards.Card(args.kind)
+    card = cards.Card(args.kind)
     write_rows(args.out, rows(args, settings, skipped, card))
     facts = card.facts()
     if not facts["rows"]:
@@ -52,7 +55,7 @@ def work(args: argparse.Namespace) -> None:
             "debate more or easier questions, or lower sets.min_correct_agents"
             + (", or sets.corrective other than `equal`" if settings.corrective == "equal" else "")
         )
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.card,
         kind="set",
         stage="sets",
@@ -61,20 +64,18 @@ def work(args: argparse.Namespace) -> None:
         outputs=[args.out],
         facts=facts,
     )
-    write_text(args.page, set_cards.page(facts, settings))
+    write_text(args.page, cards.page(facts, settings))
     used = f"{facts['questions_used']}/{facts['questions']} questions"
     say(f"sets         {args.kind}: {facts['rows']} rows from {used}")
 
 
-def rows(
-    args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, str], card: set_cards.Card
-) -> Iterator[Row]:
+def rows(args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, str], card: cards.Card) -> Iterator[Row]:
     """The rows of all questions, in the order of the traces."""
     rsft = by_question([args.rsft], TrainingExample) if args.rsft else iter(())
     against = next(rsft, None)
     judged = {row.question_id: row.chosen for path in args.judged for row in read_rows(path, Judgement)}
     values = {row.trace_id: row for path in args.values for row in read_rows(path, StepValues)}
-    control = sets.ControlSet(args.kind) if args.kind in sets.CONTROLS else None
+    control = examples.ControlSet(args.kind) if args.kind in examples.CONTROLS else None
     shares = equal_shares(args.traces, settings, skipped) if settings.corrective == "equal" else None
     for question_id, traces in by_question(args.traces, Trace):
         if question_id in skipped:
@@ -82,13 +83,13 @@ def rows(
             continue
         made: Sequence[Row] = []
         if args.kind == "prm":
-            made = sets.step_examples(traces, settings, values)
+            made = examples.step_examples(traces, settings, values)
         elif args.kind == "rl":
-            made = [sets.rl_prompt(traces)]
+            made = [examples.rl_prompt(traces)]
         elif control is None:
             which = shares.get(question_id, "none") if shares is not None else settings.corrective
             by_judge = judged.get(question_id, ())
-            made = sets.training_examples(args.kind, traces, settings, which, card.counts, by_judge)
+            made = examples.training_examples(args.kind, traces, settings, which, card.counts, by_judge)
         elif against and against[0] == question_id:
             made = control.rows(traces, against[1])
             against = next(rsft, None)
@@ -99,12 +100,12 @@ def rows(
         card.counts["tokens_fewer_than_rsft"] = control.owed_tokens
 
 
-def equal_shares(paths: Sequence[Path], settings: sections.Sets, skipped: dict[str, str]) -> dict[str, sets.Which]:
+def equal_shares(paths: Sequence[Path], settings: sections.Sets, skipped: dict[str, str]) -> dict[str, examples.Which]:
     """For as many questions `only` corrective traces as `exclude` for others; questions with neither are left out."""
     able = {True: [], False: []}
     both: list[str] = []
     for question_id, traces in by_question(paths, Trace):
-        kinds = {t.kind == "corrective" for t in sets.candidates(traces, settings, "prefer", Counter())}
+        kinds = {t.kind == "corrective" for t in examples.candidates(traces, settings, "prefer", Counter())}
         if len(kinds) == 2:
             both.append(question_id)
         elif kinds and question_id not in skipped:

@@ -4,11 +4,13 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark import provenance, sections, stage
+from agentark.config import sections
+from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
-from agentark.models import open_tokenizer
-from agentark.progress import say
-from agentark.records import TrainingExample, read_rows
+from agentark.provenance import manifests
+from agentark.records.rows import TrainingExample, read_rows
+from agentark.running import stage
+from agentark.running.progress import say
 from agentark.training import processes, session, sft, weights
 
 
@@ -24,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, sections.Sft)
-    folder = provenance.model_folder(args.model)
+    folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)
     rows, counts = sft.encode_all(read_rows(args.set, TrainingExample), tokenizer, settings.max_length)
@@ -47,7 +49,7 @@ def work(args: argparse.Namespace) -> None:
         with weights.replaced_folder(student) as partial:
             weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="student",
         stage="sft",

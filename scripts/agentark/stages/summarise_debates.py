@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from agentark.debate_statistics import Tally
 from agentark.evaluation.statistics import exact_mcnemar, paired
-from agentark.records import Debate, EvaluationRow, atomic_path, read_rows, write_text
-from agentark.transcripts import as_html, lines
+from agentark.records.rows import Debate, EvaluationRow, atomic_path, read_rows, write_text
+from agentark.traces.debate_statistics import Tally
+from agentark.traces.transcripts import as_html, lines
 
 COLUMNS = [
     "teacher",

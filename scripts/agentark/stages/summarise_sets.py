@@ -11,8 +11,8 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from agentark.records import atomic_path
-from agentark.set_cards import BIN
+from agentark.records.rows import atomic_path
+from agentark.sets.cards import BIN
 
 FIRST = ["teacher", "dataset", "set", "questions", "questions_used", "rows", "tokens", "corrective_rows"]
 NOT_IN_TABLE = {"kinds", "sources", "licences", "tokens_histogram", "examples"}

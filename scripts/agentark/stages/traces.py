@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark import provenance, sections, stage
-from agentark.debate_statistics import Tally
-from agentark.progress import say
-from agentark.quarantine import Quarantine
-from agentark.records import Debate, Trace, Verdict, read_rows, write_json, write_rows
-from agentark.traces import traces_of, verdicts_of, why_no_trace
-from agentark.verification import settled
+from agentark.config import sections
+from agentark.grading.verifier import settled
+from agentark.provenance import manifests
+from agentark.records.quarantine import Quarantine
+from agentark.records.rows import Debate, Trace, Verdict, read_rows, write_json, write_rows
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.traces.debate_statistics import Tally
+from agentark.traces.extraction import traces_of, verdicts_of, why_no_trace
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +65,7 @@ def work(args: argparse.Namespace) -> None:
     counts["no_solution"] = counts["turns"] - counts["traces"]
     write_json(args.counts, dict(counts))
     write_json(args.statistics, tally.sums())
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="traces",
         stage="traces",

@@ -11,12 +11,16 @@ from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
-from agentark import provenance, scheduler, sections, stage, verification
-from agentark.asking import asking, unexpected
-from agentark.chat import Chat
-from agentark.progress import say
-from agentark.records import Debate, Question, Verdict, content_id, read_rows, write_json, write_rows, write_text
-from agentark.traces import verdicts_of
+from agentark.config import sections
+from agentark.debates import asking, scheduler
+from agentark.debates.asking import unexpected
+from agentark.engines.chat import Chat
+from agentark.grading import verifier
+from agentark.provenance import manifests
+from agentark.records.rows import Debate, Question, Verdict, content_id, read_rows, write_json, write_rows, write_text
+from agentark.running import stage
+from agentark.running.progress import say
+from agentark.traces.extraction import verdicts_of
 
 AUDIT_COLUMNS = ["question", "gold", "answer", "by_rules", "by_verifier", "probability", "by_human"]
 AUDIT_ROWS = 100
@@ -52,7 +56,7 @@ def work(args: argparse.Namespace) -> None:
             items = to_ask(args.debates, settings, names)
             asyncio.run(scheduler.run(items, partial(judged, chat), keep, places, unexpected))
     write_rows(args.out, sorted(verdicts, key=lambda verdict: verdict.item_id))
-    agreement = verification.Agreement.of(verdicts)
+    agreement = verifier.Agreement.of(verdicts)
     left = sum(undecided[verdict.item_id] for verdict in verdicts if verdict.by_verifier is None)
     counts = {
         "answers": n_answers,
@@ -67,7 +71,7 @@ def work(args: argparse.Namespace) -> None:
     }
     write_json(args.counts, counts)
     write_text(args.audit, audit(verdicts))
-    provenance.write_manifest(
+    manifests.write_manifest(
         args.manifest,
         kind="verdicts",
         stage="verify",
@@ -123,14 +127,14 @@ def found(debates: Path, settings: sections.Traces) -> Iterator[Item]:
         for turn, grade in zip(debate.turns, verdicts_of(debate), strict=True):
             if grade is not None and grade.answer is not None:
                 trace = turn.reply if settings.verifier_sees == "trace" else None
-                name = verification.item_id(debate.question, grade.answer, trace)
+                name = verifier.item_id(debate.question, grade.answer, trace)
                 yield name, debate.question, grade.answer, trace, None if grade.undecided else grade.correct
 
 
 async def judged(chat: Chat, item: Item) -> Verdict:
     name, question, answer, trace, by_rules = item
-    reply = await chat(verification.messages(question, answer, trace), verification.SAMPLING)
-    verdict, probability = verification.read(reply)
+    reply = await chat(verifier.messages(question, answer, trace), verifier.SAMPLING)
+    verdict, probability = verifier.read(reply)
     return Verdict(
         item_id=name,
         question_id=question.question_id,

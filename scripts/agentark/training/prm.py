@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from agentark.deadline import Deadline
-from agentark.models import device, open_tokenizer
-from agentark.records import GoldType, StepExample
-from agentark.sections import Prm, PrmStage
-from agentark.steps import split_steps
+from agentark.config.sections import Prm, PrmStage
+from agentark.engines.local_models import device, open_tokenizer
+from agentark.records.rows import GoldType, StepExample
+from agentark.running.deadline import Deadline
+from agentark.traces.steps import split_steps
 from agentark.training import processes, session, weights
 from agentark.training.rendering import render
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from agentark.engines import dialogue
-from agentark.prompts import solve_messages
-from agentark.records import GoldType
+from agentark.engines.prompts import solve_messages
+from agentark.records.rows import GoldType
 
 _PROBE = "answer-probe"
 

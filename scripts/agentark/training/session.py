@@ -16,12 +16,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from agentark import provenance
-from agentark.deadline import Deadline, StoppedError
-from agentark.ownership import own_folder
-from agentark.progress import Progress, say
-from agentark.records import atomic_path, content_id
-from agentark.sections import Section
+from agentark.config.sections import Section
+from agentark.provenance import manifests
+from agentark.records.rows import atomic_path, content_id
+from agentark.running.deadline import Deadline, StoppedError
+from agentark.running.ownership import own_folder
+from agentark.running.progress import Progress, say
 from agentark.training import processes, weights
 
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
@@ -97,7 +97,7 @@ def checkpoint_folder(root: Path, stage: str, settings: Section, seed: int, pare
     if processes.is_first():
         own_folder(root)
     identity = content_id(
-        provenance.code_digest(stage), settings.model_dump(mode="json"), seed, *map(provenance.file_sha256, parents)
+        manifests.code_digest(stage), settings.model_dump(mode="json"), seed, *map(manifests.file_sha256, parents)
     )
     return root / identity
 

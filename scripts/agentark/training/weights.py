@@ -13,7 +13,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentark.models import open_model
+from agentark.engines.local_models import open_model
 from agentark.training import processes
 
 

@@ -1,0 +1,268 @@
+"""Questions from any source, in three parts that share no question.
+
+Sources: a reasoning-gym task, a JSONL or Parquet file, a data set on the Hugging Face Hub, imported debate logs.
+The parts are cut in the order test, validation, train, so that more training questions never change the test.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agentark.config.sections import IMPORTED_QUESTIONS, Dataset, SplitSource
+from agentark.errors import UserError
+from agentark.grading.answers import answer_key, parse_gold
+from agentark.records.quarantine import Quarantine
+from agentark.records.rows import Question, Split, question_id
+
+PARTS: tuple[Split, ...] = ("test", "validation", "train")
+GENERATED_PER_QUESTION = 20
+"""A reasoning-gym task that yields this many items without a new question has run out of them."""
+
+
+class BadRowError(ValueError):
+    """A row that is no question, for the reason in the message."""
+
+
+def questions(
+    name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None = None
+) -> dict[Split, list[Question]]:
+    """The three parts of a dataset, disjoint by normalised content.
+
+    Args:
+        rejected: takes the rows without a question or a readable gold answer.
+        logs: file or folder of debate logs, for `source: debate-logs`.
+
+    Raises:
+        UserError: the source cannot be read, or has too few different questions.
+    """
+    parts: dict[Split, list[Question]] = {}
+    seen: set[str] = set()
+    pools: dict[tuple[str, str | None], Iterator[Question]] = {}
+    for part in PARTS:
+        wanted: SplitSource | None = getattr(dataset, part)
+        if wanted is None:
+            parts[part] = []
+            continue
+        source = (wanted.source or dataset.source, wanted.split)
+        if source not in pools:
+            pools[source] = _pool(*source, name, dataset, rejected, logs)
+        taken: list[Question] = []
+        while wanted.size is None or len(taken) < wanted.size:
+            question = next(pools[source], None)
+            if question is None:
+                break
+            if question.question_id not in seen:
+                seen.add(question.question_id)
+                taken.append(msgspec.structs.replace(question, split=part))
+        if not taken or (wanted.size is not None and len(taken) < wanted.size):
+            asked = "at least 1" if wanted.size is None else wanted.size
+            raise UserError(
+                f"datasets.{name}.{part}: {asked} questions asked for, {source[0]} has {len(taken)} more that differ "
+                "from the other parts; lower the size, or name another source or split"
+                + (f" ({rejected})" if len(rejected) else "")
+            )
+        parts[part] = taken
+    return parts
+
+
+def _pool(
+    source: str, split: str | None, name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None
+) -> Iterator[Question]:
+    """The questions of one source, each with one gold answer; their split is not decided yet."""
+    rows = _rows(source, split, dataset, rejected, logs)
+    if source.startswith("reasoning-gym:"):
+        # As many as are asked for, and the generator knows its answers.
+        for row in rows:
+            rejected.n_rows += 1
+            try:
+                yield _question(row, name, dataset)
+            except BadRowError as error:
+                rejected.add(f"{source}, {row['_where']}", str(error), json.dumps(row, default=str))
+        return
+    found: list[tuple[str, Question]] = []
+    for row in rows:
+        # Logs were counted when they were read.
+        rejected.n_rows += source != IMPORTED_QUESTIONS
+        where = row["_where"] if source == IMPORTED_QUESTIONS else f"{source}, {row['_where']}"
+        try:
+            found.append((where, _question(row, name, dataset)))
+        except BadRowError as error:
+            rejected.add(where, str(error), json.dumps(row, default=str))
+    golds: dict[str, set[str]] = {}
+    for _, question in found:
+        golds.setdefault(question.question_id, set()).add(answer_key(question.gold, question.gold_type))
+    for where, question in found:
+        if len(golds[question.question_id]) == 1:
+            yield question
+        else:
+            rejected.add(where, "another gold answer elsewhere for the same question", question.question)
+
+
+def _rows(
+    source: str, split: str | None, dataset: Dataset, rejected: Quarantine, logs: Path | None
+) -> Iterable[dict[str, Any]]:
+    """All rows of one source in a fixed, seeded order; each row's `_where` names it in messages."""
+    if source == IMPORTED_QUESTIONS:
+        if logs is None:
+            raise UserError("source: debate-logs needs debates.logs, the JSON file or folder of the logs")
+        rows = [
+            {"question": log.question, "answer": log.gold, "_where": log.where}
+            for log in logs.read(Path(logs), rejected)
+        ]
+        return _shuffled(rows, dataset.seed)
+    if source.startswith("reasoning-gym:"):
+        return _generated(source.removeprefix("reasoning-gym:"), dataset)
+    path = Path(source)
+    if path.suffix in (".jsonl", ".json"):
+        return _shuffled(list(_json_lines(path, rejected)), dataset.seed)
+    if path.suffix == ".parquet":
+        return _shuffled(list(_parquet(path)), dataset.seed)
+    return _hub(source, split, dataset)
+
+
+def _shuffled(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    import random
+
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def _generated(task: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    import reasoning_gym
+
+    # Item i depends on seed + i alone, so a longer stream starts with the same questions.
+    size = GENERATED_PER_QUESTION * max(
+        sum(p.size or 0 for p in (dataset.train, dataset.validation, dataset.test) if p), 1
+    )
+    try:
+        items = reasoning_gym.create_dataset(task, size=size, seed=dataset.seed, **dataset.options)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"reasoning-gym:{task}: {error}; see the task's options in reasoning-gym's gallery") from error
+    for index, item in enumerate(itertools.islice(items, size)):
+        yield {**item, "_where": f"item {index}"}
+
+
+def _json_lines(path: Path, rejected: Quarantine) -> Iterator[dict[str, Any]]:
+    try:
+        handle = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a JSONL file") from error
+    with handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                yield {**row, "_where": f"line {number}"}
+            else:
+                rejected.n_rows += 1
+                reason = "a line that is no JSON object" if line.strip() else "an empty line"
+                rejected.add(f"{path}, line {number}", reason, line[:1000].decode("utf-8", "replace"))
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read as Parquet ({error}); give the path of a Parquet file") from error
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield {**row, "_where": f"row {number}"}
+
+
+def _hub(source: str, split: str | None, dataset: Dataset) -> list[dict[str, Any]]:
+    import datasets
+
+    if split is None:
+        raise UserError(f"{source}: name the split to read, for example `test: {{split: test, size: 300}}`")
+    try:
+        table = datasets.load_dataset(source, dataset.subset, split=split)
+    except Exception as error:
+        raise UserError(
+            f"{source} (subset {dataset.subset}, split {split}): the Hub did not give it "
+            f"({type(error).__name__}: {str(error)[:200]}); check the id and the network, or name a local file"
+        ) from error
+    rows = table.shuffle(seed=dataset.seed)
+    return [{**row, "_where": f"row {number}"} for number, row in enumerate(rows)]
+
+
+def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
+    text = _text(row, dataset.question)
+    if not text:
+        raise BadRowError(f"nothing in `{dataset.question}`")
+    choices = _choices(row, dataset)
+    raw = _field(row, dataset.gold)
+    if dataset.gold_type == "choice" and isinstance(raw, int):
+        if not 0 <= raw < len(choices or []):
+            raise BadRowError(f"a number in `{dataset.gold}` that is no option, as in a split without labels")
+        raw = chr(ord("A") + raw)
+    if raw is None or not str(raw).strip():
+        raise BadRowError(f"no gold answer in `{dataset.gold}`, as in a split without labels")
+    try:
+        gold = parse_gold(str(raw), dataset.gold_type)
+    except ValueError as error:
+        raise BadRowError(f"{error} (field `{dataset.gold}`)") from error
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, gold, *(choices or [])])):
+        raise BadRowError("half a character (a lone surrogate)")
+    return Question(
+        question_id=question_id(text, choices),
+        dataset=name,
+        split="train",
+        question=text,
+        gold=gold,
+        gold_type=dataset.gold_type,
+        choices=choices,
+        licence=dataset.licence,
+        origin_id=_origin_id(row, dataset.origin),
+    )
+
+
+def _text(row: dict[str, Any], question: str) -> str:
+    """A field's text, or a template's with its fields filled in: `question`, `{Body} {Question}`."""
+    template = question if "{" in question else f"{{{question}}}"
+    return re.sub(r"\{([^{}]+)\}", lambda match: _filled(row, match[1]), template).strip()
+
+
+def _filled(row: dict[str, Any], field: str) -> str:
+    value = _field(row, field)
+    if value is None:
+        raise BadRowError(f"nothing in `{field}`")
+    return str(value).strip()
+
+
+def _origin_id(row: dict[str, Any], field: str | None) -> str | None:
+    """None also where this source has no such field: the test part is seldom made from anything."""
+    try:
+        return question_id(_text(row, field)) if field else None
+    except BadRowError:
+        return None
+
+
+def _choices(row: dict[str, Any], dataset: Dataset) -> list[str] | None:
+    if dataset.choices is None:
+        return None
+    if isinstance(dataset.choices, list):
+        return [str(_field(row, field)) for field in dataset.choices]
+    value = _field(row, dataset.choices)
+    if not isinstance(value, list):
+        raise BadRowError(f"no list in `{dataset.choices}`; name the fields of the options one by one")
+    return [str(option) for option in value]
+
+
+def _field(row: dict[str, Any], field: str) -> Any:
+    """A field of a row; dots and numbers step into nested values (`reward_model.ground_truth`, `prompt.0.content`)."""
+    value: Any = row
+    for part in field.split("."):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            known = ", ".join(key for key in row if key != "_where")
+            raise BadRowError(f"no field `{field}`; the fields are {known}") from None
+    return value

@@ -1,0 +1,359 @@
+"""Traces and their kinds, and the sets made of them."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agentark.config.sections import Sets
+from agentark.records.rows import (
+    AGGREGATOR,
+    SETTLER,
+    SOLVER,
+    Debate,
+    Question,
+    SkippedQuestion,
+    Trace,
+    TrainingExample,
+    Turn,
+    question_id,
+    read_rows,
+    write_rows,
+)
+from agentark.sets import examples
+from agentark.stages import sets as sets_stage
+from agentark.stages import traces as traces_stage
+from agentark.traces.extraction import as_completion, traces_of
+
+QUESTION = Question(
+    question_id=question_id("2 + 3 + 4?"),
+    dataset="sums",
+    split="train",
+    question="2 + 3 + 4?",
+    gold="9",
+    gold_type="number",
+)
+
+
+def turn(agent: int, number: int, reply: str, **more: object) -> Turn:
+    from agentark.grading.answers import extract_answer
+
+    role = SETTLER if agent == AGGREGATOR else SOLVER
+    answer = extract_answer(reply, "number")
+    return Turn(agent=agent, round=number, role=role, prompt="p", reply=reply, answer=answer, **more)
+
+
+def held(*turns: Turn) -> Debate:
+    return Debate(question=QUESTION, teacher="t", protocol="debate", turns=list(turns), answer="9")
+
+
+RIGHT = "2 + 3 = 5\n5 + 4 = 9\nThe answer is 9."
+OTHER = "3 + 4 = 7\n7 + 2 = 9\nSo the answer is 9."
+WRONG = "2 + 3 = 6\n6 + 4 = 10\nThe answer is 10."
+
+
+def test_each_turn_gets_its_kind() -> None:
+    debate = held(
+        turn(0, 1, RIGHT),
+        turn(1, 1, WRONG),
+        turn(2, 1, OTHER),
+        turn(3, 1, WRONG),
+        turn(0, 2, RIGHT),
+        turn(1, 2, OTHER),
+        turn(2, 2, WRONG),
+        turn(3, 2, WRONG),
+        turn(AGGREGATOR, 2, RIGHT),
+    )
+    kinds = {(t.agent, t.round): t.kind for t in traces_of(debate)}
+    assert [kinds[agent, 2] for agent in range(4)] == ["stable", "corrective", "degraded", "wrong"]
+    assert [kinds[agent, 1] for agent in range(4)] == ["stable", "wrong", "stable", "wrong"]
+    assert kinds[AGGREGATOR, 2] == "aggregate"
+
+
+def test_a_failed_or_empty_turn_gives_no_trace_and_shifts_no_agent() -> None:
+    debate = held(turn(0, 1, ""), turn(1, 1, RIGHT), turn(2, 1, "", status="failed", error="too long"))
+    assert [(t.agent, t.correct) for t in traces_of(debate)] == [(1, True)]
+
+
+def test_consensus_is_the_majority_of_the_last_round() -> None:
+    debate = held(turn(0, 1, WRONG), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))
+    assert [t.consensus for t in traces_of(debate)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (RIGHT, "2 + 3 = 5\n5 + 4 = 9\nThe answer is 9."),
+        ("2 + 3 = 5, so 5 + 4 = 9", "2 + 3 = 5, so 5 + 4 = 9\nThe answer is 9."),
+        ("The answer is 9.", "The answer is 9."),
+        ("First 5. Therefore, the answer is 9 apples.", "First 5.\nThe answer is 9."),
+    ],
+)
+def test_a_completion_ends_with_one_statement_of_the_answer(text: str, expected: str) -> None:
+    [trace] = traces_of(held(turn(0, 1, text)))
+    completion, answer_start = as_completion(trace)
+    assert completion == expected
+    assert completion[answer_start:] == "The answer is 9."
+
+
+def test_a_free_answer_is_written_once() -> None:
+    free = msgspec.structs.replace(QUESTION, gold="Light scatters.", gold_type="free")
+    replies = [
+        "Blue light bends.\nThe answer is that light scatters.\nIt does so in the air.",
+        "Light scatters.\nMuch.",
+    ]
+    turns = [Turn(agent=i, round=1, prompt="p", reply=reply, answer=None) for i, reply in enumerate(replies)]
+    debate = Debate(question=free, teacher="t", protocol="debate", turns=turns)
+    assert [as_completion(trace)[0] for trace in traces_of(debate)] == [
+        "Blue light bends.\nThe answer is that light scatters.\nIt does so in the air.",
+        "The answer is Light scatters.\nMuch.",
+    ]
+
+
+def traces() -> list[Trace]:
+    return list(
+        traces_of(
+            held(turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER), turn(AGGREGATOR, 2, RIGHT))
+        )
+    )
+
+
+def made(
+    method: str, some: list[Trace], corrective: examples.Which = "prefer", **settings: object
+) -> list[TrainingExample]:
+    return examples.training_examples(method, some, Sets(**settings), corrective, Counter())
+
+
+def test_rsft_takes_one_trace_and_the_corrective_one_first() -> None:
+    [row] = made("rsft", traces())
+    assert row.completion.startswith("3 + 4 = 7")
+    assert row.weight == 1.0
+
+
+def test_da_takes_different_traces_whose_weights_sum_to_one() -> None:
+    rows = made("da", traces())
+    assert len(rows) == 2  # the same trace twice is one
+    assert sum(row.weight for row in rows) == pytest.approx(1.0)
+
+
+def test_a_question_with_too_few_right_agents_is_left_out() -> None:
+    few = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, WRONG))))
+    assert made("rsft", few) == []
+    assert len(made("rsft", few, min_correct_agents=1)) == 1
+
+
+def test_truncated_and_aggregate_turns_never_teach() -> None:
+    cut = list(traces_of(held(turn(0, 1, RIGHT, status="truncated"), turn(AGGREGATOR, 1, RIGHT))))
+    assert made("da", cut, min_correct_agents=0) == []
+
+
+def test_a_bare_answer_teaches_only_when_asked_to() -> None:
+    bare = list(traces_of(held(turn(0, 1, "The answer is 9."))))
+    assert made("rsft", bare, min_correct_agents=1) == []
+    assert len(made("rsft", bare, min_correct_agents=1, require_reasoning=False)) == 1
+
+
+def test_corrective_traces_are_preferred_kept_out_or_alone() -> None:
+    assert [row.kind for row in made("rsft", traces())] == ["corrective"]
+    assert [row.kind for row in made("rsft", traces(), "exclude")] == ["stable"]
+    assert [row.kind for row in made("da", traces(), "only")] == ["corrective"]
+    assert made("da", traces(), "none") == []
+
+
+def test_a_corrective_trace_as_an_arc_holds_attempt_doubt_and_revision() -> None:
+    told = held(turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(0, 2, RIGHT, reads=[0, 1]), turn(1, 2, OTHER, reads=[0, 1]))
+    [row] = made("rsft", list(traces_of(told)), corrective_form="arc")
+    assert row.completion == (
+        "2 + 3 = 6\n6 + 4 = 10\nThe answer is 10.\n\n"
+        "Wait, let me check that. Another way of solving it gives 9, so there is a mistake above.\n\n"
+        "3 + 4 = 7\n7 + 2 = 9\nThe answer is 9."
+    )
+    assert row.completion[row.answer_start :] == "The answer is 9."
+    assert all(row.completion.count("Wait") == 0 for row in made("rsft", list(traces_of(told)), "exclude"))
+
+
+def test_each_control_takes_what_it_says() -> None:
+    debate = list(
+        traces_of(
+            held(
+                turn(0, 1, WRONG),
+                turn(1, 1, OTHER),
+                turn(2, 1, WRONG),
+                turn(0, 2, RIGHT),
+                turn(1, 2, OTHER),
+                turn(2, 2, RIGHT),
+            )
+        )
+    )
+    rsft = made("rsft", debate)
+    assert rsft[0].completion == RIGHT
+    rows = {kind: examples.ControlSet(kind).rows(debate, rsft) for kind in examples.CONTROLS}
+    assert [(row.completion, row.answer_start) for row in rows["answer_only"]] == [("The answer is 9.", 0)]
+    assert [row.completion for row in rows["single_cot"]] == [WRONG]
+    assert [row.completion for row in rows["rejection"]] == [OTHER.replace("So the", "The")]
+    assert [row.completion for row in rows["majority"]] == [WRONG]
+    assert {row.method for kind in examples.CONTROLS for row in rows[kind]} == set(examples.CONTROLS)
+
+
+def test_a_control_pays_back_what_an_earlier_question_could_not_give() -> None:
+    none_at_first = list(traces_of(held(turn(0, 1, WRONG), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))))
+    two_at_first = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER))))
+    control = examples.ControlSet("rejection")
+    assert control.rows(none_at_first, made("rsft", none_at_first)) == []
+    assert control.owed_rows == 1
+    assert len(control.rows(two_at_first, made("rsft", two_at_first))) == 2
+    assert control.owed_rows == 0
+
+
+def test_a_control_has_as_many_tokens_as_rsft() -> None:
+    """T14: within 1%, where there are traces of several lengths to choose from."""
+    drawn = random.Random(0)
+    control, rsft_tokens, control_tokens, n_rows = examples.ControlSet("rejection"), 0, 0, 0
+    for _ in range(200):
+        texts = [" ".join(["so"] * drawn.randrange(5, 60)) + f"\n{RIGHT}" for _ in range(6)]
+        debate = list(traces_of(held(*(turn(agent, 1, text) for agent, text in enumerate(texts)))))
+        rsft = made("rsft", debate)
+        rows = control.rows(debate, rsft)
+        n_rows += len(rows)
+        rsft_tokens += sum(examples.n_tokens(row.completion) for row in rsft)
+        control_tokens += sum(examples.n_tokens(row.completion) for row in rows)
+    assert n_rows == 200
+    assert control_tokens == pytest.approx(rsft_tokens, rel=0.01)
+
+
+def test_steps_shared_with_a_right_trace_are_right() -> None:
+    half = "2 + 3 = 5\n5 + 4 = 8\nThe answer is 8."
+    debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, half))))
+    rows = examples.step_examples(debate, Sets(prm_traces=4))
+    labels = {row.agent: row.labels for row in rows}
+    assert labels == {0: [1, 1, 1], 1: [1, 0, 0]}
+    by_outcome = {row.agent: row.labels for row in examples.step_examples(debate, Sets(prm_labels="outcome"))}
+    assert by_outcome == {0: [1, 1, 1], 1: [0, 0, 0]}
+    for row in rows:
+        assert [row.text[a:b] for a, b in row.steps] == row.text.split("\n")
+
+
+def test_a_question_without_both_labels_gives_no_steps() -> None:
+    assert examples.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
+
+
+def test_pass_rate_counts_agents_turns() -> None:
+    assert examples.rl_prompt(traces()).pass_rate == 0.75
+
+
+# The stages
+
+
+def numbered(number: int, *turns: Turn) -> Debate:
+    text = f"What is {number} + {9 - number}?"
+    question = msgspec.structs.replace(QUESTION, question_id=question_id(text), question=text)
+    return Debate(question=question, teacher="t", protocol="debate", turns=list(turns), answer="9")
+
+
+STABLE = (turn(0, 1, RIGHT), turn(1, 1, OTHER))
+CORRECTED = (turn(0, 1, WRONG), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))
+EITHER = (turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))
+
+
+def extracted(folder: Path, debates: list[Debate], name: str = "0", **settings: object) -> int:
+    write_rows(folder / f"{name}.debates.jsonl.zst", debates)
+    (folder / "traces.json").write_text(json.dumps(settings))
+    arguments = f"--config {folder}/traces.json --debates {folder}/{name}.debates.jsonl.zst"
+    arguments += f" --out {folder}/{name}.jsonl.zst --counts {folder}/{name}.counts.json"
+    arguments += f" --statistics {folder}/{name}.debates.json --manifest {folder}/{name}.manifest.json"
+    arguments += f" --rejected {folder}/{name}.rejected.jsonl"
+    return traces_stage.main(arguments.split())
+
+
+def built(folder: Path, kind: str, *shards: str, skip: list[SkippedQuestion] = [], **settings: object) -> int:  # noqa: B006
+    write_rows(folder / "skip.jsonl", skip)
+    (folder / "sets.json").write_text(json.dumps(settings))
+    arguments = f"--config {folder}/sets.json --kind {kind} --skip {folder}/skip.jsonl --out {folder}/{kind}.jsonl"
+    arguments += f" --card {folder}/{kind}.card.json --page {folder}/{kind}.card.md"
+    arguments += f" --rsft {folder}/rsft.jsonl" if kind in examples.CONTROLS else ""
+    shard_files = [str(folder / f"{shard}.jsonl.zst") for shard in shards or ("0",)]
+    return sets_stage.main([*arguments.split(), "--traces", *shard_files])
+
+
+def facts(folder: Path, kind: str) -> dict:
+    return json.loads((folder / f"{kind}.card.json").read_text())["facts"]
+
+
+def test_replies_that_make_no_trace_are_listed_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endless = turn(1, 1, "1 + 1 = 2. " * 100_000)
+    debates = [numbered(0, turn(0, 1, " "), endless, turn(2, 1, RIGHT)), *(numbered(i, *STABLE) for i in range(1, 9))]
+    assert extracted(tmp_path, debates, rejected_share=0.2) == 0
+    rejected = (tmp_path / "0.rejected.jsonl").read_text()
+    assert "no text" in rejected
+    assert "more than 200,000 characters" in rejected
+    assert len(rejected) < 2000
+    assert json.loads((tmp_path / "0.counts.json").read_text())["traces"] == 17
+    assert extracted(tmp_path, debates) == 1
+    assert "2 of 19 replies cannot be used: 1 with no text, 1 with more than" in capsys.readouterr().err
+
+
+def test_shards_make_the_same_set_as_one(tmp_path: Path) -> None:
+    debates = [numbered(i, *(STABLE, CORRECTED, EITHER)[i % 3]) for i in range(9)]
+    assert extracted(tmp_path, debates) == 0
+    assert extracted(tmp_path, debates[:4], "a") == 0
+    assert extracted(tmp_path, debates[4:], "b") == 0
+    assert built(tmp_path, "da") == 0
+    whole = (tmp_path / "da.jsonl").read_bytes()
+    assert built(tmp_path, "da", "a", "b") == 0
+    assert (tmp_path / "da.jsonl").read_bytes() == whole
+
+
+def test_the_card_tells_what_every_filter_left(tmp_path: Path) -> None:
+    wrong = (turn(0, 1, WRONG), turn(1, 1, WRONG))
+    cut = (turn(0, 1, RIGHT), turn(1, 1, OTHER, status="truncated"))
+    debates = [numbered(i, *turns) for i, turns in enumerate([STABLE, EITHER, wrong, cut, STABLE])]
+    assert extracted(tmp_path, debates) == 0
+    left_out = SkippedQuestion(
+        question_id=debates[4].question.question_id, reason="13-gram", other_id="x", other_set="test",
+        other_split="test", similarity=0.9,
+    )  # fmt: skip
+    assert built(tmp_path, "da", skip=[left_out]) == 0
+    found = facts(tmp_path, "da")
+    expected = {
+        "questions": 5,
+        "questions_skipped_13-gram": 1,
+        "questions_with_too_few_right_agents": 1,
+        "questions_used": 3,
+        "traces": 10,
+        "traces_right": 7,
+        "traces_complete": 6,
+        "rows": 5,
+        "corrective_rows": 1,
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert 0 < found["diversity"] < 1
+    assert sum(found["tokens_histogram"].values()) == 5
+    page = (tmp_path / "da.card.md").read_text()
+    assert "5 rows from 3 of 5 questions" in page
+    assert "questions skipped 13-gram | 1" in page
+    assert "> What is 0 + 9?" in page
+
+
+def test_equal_shares_hold_as_many_questions_of_either_kind(tmp_path: Path) -> None:
+    debates = [numbered(i, *turns) for i, turns in enumerate([STABLE, STABLE, STABLE, EITHER, CORRECTED, STABLE])]
+    assert extracted(tmp_path, debates) == 0
+    assert built(tmp_path, "rsft", corrective="equal") == 0
+    kinds = Counter(row.kind for row in read_rows(tmp_path / "rsft.jsonl", TrainingExample))
+    assert kinds == {"corrective": 2, "stable": 2}
+
+
+def test_a_control_is_made_of_the_questions_of_rsft(tmp_path: Path) -> None:
+    wrong = (turn(0, 1, WRONG), turn(1, 1, WRONG))
+    debates = [numbered(i, *turns) for i, turns in enumerate([STABLE, wrong, CORRECTED, STABLE, EITHER])]
+    assert extracted(tmp_path, debates) == 0
+    assert built(tmp_path, "rsft") == 0
+    rsft = list(read_rows(tmp_path / "rsft.jsonl", TrainingExample))
+    for kind in examples.CONTROLS:
+        assert built(tmp_path, kind) == 0
+        rows = list(read_rows(tmp_path / f"{kind}.jsonl", TrainingExample))
+        assert {row.question_id for row in rows} <= {row.question_id for row in rsft}
+        assert len(rows) == len(rsft) == 4
+        assert facts(tmp_path, kind)["rows_fewer_than_rsft"] == 0

@@ -1,0 +1,251 @@
+import json
+import statistics
+
+import pytest
+import torch
+
+from agentark.config import sections
+from agentark.engines.local_models import open_model, open_tokenizer
+from agentark.engines.prompts import solve_messages
+from agentark.grading.answers import Grade
+from agentark.provenance import manifests
+from agentark.records.rows import RlPrompt, write_rows, write_text
+from agentark.stages import grpo as program
+from agentark.training import grpo, prm, session, weights
+from tests import tiny_model
+
+
+def settings(**changes) -> sections.Grpo:
+    tiny = {
+        "learning_rate": 1e-3,
+        "beta": 0.0,
+        "steps": 1,
+        "prompts_per_step": 2,
+        "group_size": 4,
+        "micro_batch_size": 4,
+        "max_tokens": 6,
+    }
+    return sections.Grpo(**tiny | changes)
+
+
+def prompts(n: int = 4, pass_rate: float = 0.5) -> list[RlPrompt]:
+    return [
+        RlPrompt(
+            question_id=str(i),
+            question=f"What is {i} + 5?",
+            choices=None,
+            gold=str(i + 5),
+            gold_type="number",
+            pass_rate=pass_rate,
+        )
+        for i in range(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return open_tokenizer(folder)
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the trainer made of every batch of rollouts."""
+    batches = []
+    original = grpo.GRPOTrainer._generate_and_score_completions
+
+    def keep(trainer, inputs):
+        batches.append(original(trainer, inputs))
+        return batches[-1]
+
+    monkeypatch.setattr(grpo.GRPOTrainer, "_generate_and_score_completions", keep)
+    return batches
+
+
+def no_say(completions, **_):
+    return [None] * len(completions)
+
+
+def fit(folder, tokenizer, reward, chosen, tmp_path, before=None):
+    model, _ = weights.open_for_training(folder)
+    if before:
+        before(model)
+    return grpo.fit(model, tokenizer, prompts(), [reward, no_say], chosen, 0, tmp_path / "checkpoints")
+
+
+def scripted(monkeypatch, completions):
+    """Rollouts that are given, not sampled: `completions` for every prompt's group."""
+
+    def generate(trainer, prompt_ids, *_, **__):
+        return (completions * len(prompt_ids))[: len(prompt_ids)], None
+
+    monkeypatch.setattr(grpo.PolicyTrainer, "_generate_single_turn", generate)
+
+
+def test_advantages_are_z_scores_with_the_sample_deviation(folder, tokenizer, tmp_path, seen):
+    """G2."""
+
+    def reward(completions, **_):
+        return [0.9, 0.5, 0.5, 0.1] * 2
+
+    fit(folder, tokenizer, reward, settings(), tmp_path)
+    assert seen[0]["advantages"].tolist() == pytest.approx([1.2247, 0, 0, -1.2247] * 2, abs=1e-3)
+
+
+def test_equal_rewards_teach_nothing_and_are_counted(folder, tokenizer, tmp_path, seen):
+    """R9."""
+    _, log = fit(folder, tokenizer, lambda completions, **_: [0.3] * len(completions), settings(), tmp_path)
+    assert seen[0]["advantages"].abs().max() < 1e-3
+    assert log[0]["frac_reward_zero_std"] == 1.0
+    assert log[0]["grad_norm"] < 1e-4
+
+
+@pytest.mark.parametrize(("beta", "pulls"), [(0.0, False), (1.0, True)])
+def test_the_kl_term_has_a_gradient(folder, tokenizer, tmp_path, beta, pulls):
+    """R1: equal rewards leave the KL alone; the policy has moved away from the folder that it is compared with."""
+
+    def move(model):
+        with torch.no_grad():
+            model.model.layers[0].mlp.up_proj.weight.mul_(3.0)
+            model.model.layers[1].self_attn.o_proj.weight.mul_(-5.0)
+
+    _, log = fit(
+        folder, tokenizer, lambda completions, **_: [0.3] * len(completions), settings(beta=beta), tmp_path, move
+    )
+    assert (log[0]["grad_norm"] > 1e-2) == pulls
+    assert (log[0].get("kl", 0.0) > 1e-3) == pulls
+
+
+def test_the_end_of_turn_is_trained(folder, tokenizer, tmp_path, monkeypatch, seen):
+    """R2: only completions that end are rewarded; all that sets them apart is the end-of-turn token."""
+    word, end = tokenizer.convert_tokens_to_ids("a"), tokenizer.eos_token_id
+    scripted(monkeypatch, [[word, end], [word, word]])
+
+    def reward(completion_ids, **_):
+        return [float(ids[-1] == end) for ids in completion_ids]
+
+    model, log = fit(folder, tokenizer, reward, settings(steps=5), tmp_path)
+    assert seen[0]["completion_mask"].sum().item() == 16
+    assert log[0]["completions/clipped_ratio"] == 0.5
+    asked = tokenizer.apply_chat_template(
+        solve_messages("What is 1 + 5?", None, "number"), add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    ends = [
+        torch.log_softmax(policy(torch.tensor([[*asked, word]])).logits[0, -1], dim=-1)[end].item()
+        for policy in (open_model(folder), model)
+    ]
+    assert ends[1] > ends[0] + 0.5
+
+
+def test_policy_learns_what_is_rewarded_unless_the_kl_holds_it(folder, tokenizer, tmp_path):
+    """T12."""
+
+    def reward(completion_ids, **_):
+        return [sum(token < 100 for token in ids) / len(ids) for ids in completion_ids]
+
+    free = settings(steps=30, learning_rate=3e-3, group_size=8, micro_batch_size=16)
+    _, log = fit(folder, tokenizer, reward, free, tmp_path / "free")
+    _, held = fit(folder, tokenizer, reward, free.model_copy(update={"beta": 100.0}), tmp_path / "held")
+    rise, held_rise = (
+        statistics.fmean(row["reward"] for row in rows[-5:]) - statistics.fmean(row["reward"] for row in rows[:5])
+        for rows in (log, held)
+    )
+    assert rise > 0.4
+    assert held_rise < 0.2
+    assert held[-1]["kl"] < 0.1
+
+
+@pytest.fixture(scope="module")
+def prm_folder(folder, tokenizer, tmp_path_factory):
+    target = tmp_path_factory.mktemp("prm") / "model"
+    target.mkdir()
+    torch.manual_seed(0)
+    model, stored = prm.open_backbone(folder)
+    prm.save_prm(model, tokenizer, target, stored)
+    return target
+
+
+def test_rewards_are_of_each_completion(prm_folder):
+    asked = prompts()
+    model, tokenizer = prm.load_prm(prm_folder)
+    process, verifiable = grpo.reward_functions(asked, model, tokenizer, settings(aggregate="mean"))
+    texts = ["First add 7 and 8.\nThe answer is 6.", "", "The answer is 7.", "The answer is 5."]
+    completions = [[{"role": "assistant", "content": text}] for text in texts]
+    ids = ["1", "1", "2", "2"]
+    rewards = process(completions=completions, question_id=ids, trainer_state=None)
+    (steps,) = prm.score_steps(model, tokenizer, [asked[1]], [texts[0]])
+    assert len(steps) == 2
+    assert rewards[0] == pytest.approx(sum(steps) / 2, abs=1e-5)
+    assert rewards[1] == 0.0
+    assert verifiable(completions=completions, question_id=ids) == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_an_undecided_answer_has_no_say(prm_folder, monkeypatch):
+    monkeypatch.setattr(grpo, "grade", lambda *_: Grade(answer="x", correct=False, undecided=True))
+    _, verifiable = grpo.reward_functions(prompts(), *prm.load_prm(prm_folder), settings())
+    assert verifiable(completions=[[{"role": "assistant", "content": "x"}]], question_id=["1"]) == [None]
+
+
+def test_an_interrupted_run_goes_on(folder, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
+
+    def interrupt(watch, args, state, control, **_):
+        if state.global_step == 2:
+            raise KeyboardInterrupt
+
+    def reward(completion_ids, **_):
+        return [float(len(ids)) for ids in completion_ids]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Watch, "on_step_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit(folder, tokenizer, reward, settings(steps=3), tmp_path)
+    _, log = fit(folder, tokenizer, reward, settings(steps=3), tmp_path)
+    assert [row["step"] for row in log] == [1, 2, 3]
+
+
+def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
+    write_text(tmp_path / "grpo.json", chosen.model_dump_json())
+    write_rows(tmp_path / "set.jsonl", rows)
+    policy, reward_model = folder.parent / "manifest.json", prm_folder.parent / "manifest.json"
+    for path, kind, model in ((policy, "model", folder), (reward_model, "prm", prm_folder)):
+        manifests.write_manifest(path, kind=kind, stage="grpo", settings={}, parents=[], folder=model)
+    return program.main(
+        ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy), "--prm", str(reward_model)]
+        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
+        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
+    )
+
+
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_program_writes_a_self_contained_student(folder, prm_folder, tmp_path, lora_rank):
+    chosen = settings(steps=2, beta=0.01, verifiable_weight=0.5, lora_rank=lora_rank, learning_rate=1e-2)
+    assert run(folder, prm_folder, tmp_path, prompts(), chosen) == 0
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert written["facts"]["updates"] == 2
+    assert set(written["facts"]) >= set(program.LOGGED)
+    assert 0 <= written["facts"]["truncated_rate"]["last"] <= 1
+    student = tmp_path / "out" / "model"
+    assert set(written["files"]) == {file.name for file in student.iterdir()}
+    assert not any("adapter" in name for name in written["files"])
+    assert open_tokenizer(student).chat_template
+    pairs = zip(open_model(folder).parameters(), open_model(student).parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    assert not (tmp_path / "checkpoints").exists()
+    assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):
+    rows = [*prompts(3, pass_rate=0.0), *prompts(1, pass_rate=0.5)]
+    assert run(folder, prm_folder, tmp_path, rows, settings(pass_rate=[0.1, 0.9])) == 1
+    assert "1 of 4 questions have a pass rate" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

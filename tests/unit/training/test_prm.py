@@ -1,0 +1,244 @@
+import json
+import math
+import random
+
+import pytest
+import torch
+
+from agentark.config import sections
+from agentark.engines.local_models import open_tokenizer
+from agentark.provenance import manifests
+from agentark.records.rows import StepExample, write_rows, write_text
+from agentark.stages import prm as program
+from agentark.traces.steps import split_steps
+from agentark.training import prm, weights
+from tests import tiny_model
+
+
+def settings(**changes) -> sections.Prm:
+    stages = {"stage1": {"learning_rate": 3e-3, "epochs": 1}, "stage2": {"learning_rate": 1e-3, "epochs": 1}}
+    return sections.Prm.model_validate({"batch_size": 4, "max_length": 200, "negatives": 4} | stages | changes)
+
+
+def trace(question: int, agent: int, lines: list[tuple[str, int]]) -> StepExample:
+    text = "\n".join(line for line, _ in lines)
+    return StepExample(
+        trace_id=f"{question}-{agent}",
+        question_id=f"{question:04d}",
+        question=f"What is {question} + 5?",
+        choices=None,
+        gold_type="number",
+        agent=agent,
+        round=1,
+        text=text,
+        steps=split_steps(text),
+        labels=[label for _, label in lines],
+    )
+
+
+def questions_with_a_planted_error(n: int) -> list[list[StepExample]]:
+    """Three agents each; a step is wrong if and only if it says `gives 8`."""
+    generator = random.Random(0)
+    groups = []
+    for question in range(n):
+        rows = []
+        for agent in range(3):
+            lines = []
+            for step in range(3):
+                wrong = (agent + step + question) % 3 == 0
+                lines.append((f"add {generator.randint(10, 99)} which gives {8 if wrong else 7}.", int(not wrong)))
+            rows.append(trace(question, agent, lines))
+        groups.append(rows)
+    return groups
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return open_tokenizer(folder)
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negatives", "tau", "expected"),
+    [
+        (0.8, [0.3, 0.6], 0.1, 0.132845),
+        (0.8, [0.3, 0.6], 1.0, 0.885939),
+        (0.5, [0.5, 0.5], 0.1, math.log(3)),
+    ],
+)
+def test_contrastive_loss_golden_values(positive, negatives, tau, expected):
+    """G1."""
+    loss = prm.contrastive_loss(
+        torch.tensor([positive]), torch.tensor([negatives]), torch.ones(1, 2, dtype=torch.bool), tau
+    )
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_contrastive_loss_ignores_padding_and_order():
+    positive, mask = torch.tensor([0.8, 0.4]), torch.tensor([[True, True], [True, False]])
+    loss = prm.contrastive_loss(positive, torch.tensor([[0.3, 0.6], [0.1, 0.99]]), mask, 0.1)
+    other = prm.contrastive_loss(positive, torch.tensor([[0.6, 0.3], [0.1, 0.0]]), mask, 0.1)
+    assert loss.item() == pytest.approx(other.item(), abs=1e-6)
+    assert loss.item() == pytest.approx((0.132845 + math.log1p(math.exp(-3))) / 2, abs=1e-5)
+
+
+def test_contrastive_loss_stays_finite():
+    positive = torch.tensor([0.0], requires_grad=True)
+    loss = prm.contrastive_loss(positive, torch.tensor([[1.0]]), torch.ones(1, 1, dtype=torch.bool), 1e-3)
+    loss.backward()
+    assert loss.item() == pytest.approx(1000.0)
+    assert positive.grad.isfinite().all()
+
+
+def test_negatives_are_wrong_steps_of_other_agents():
+    traces = [
+        trace(1, 0, [("first add 7 and 8", 1), ("which gives 16", 0)]),
+        trace(1, 1, [("first add 8 and 7", 1), ("which gives 15", 1)]),
+        trace(1, 0, [("first add 9 and 9", 0), ("which gives 18", 0)]),
+        trace(1, 2, [("first add 6 and 6", 0)]),
+    ]
+    pairs = dict(prm.choose_pairs(traces, n_negatives=8, seed=0))
+    assert pairs == {0: [6], 2: [1, 4, 5, 6], 3: [1, 4, 5, 6]}
+    assert all(len(negatives) == 2 for _, negatives in prm.choose_pairs(traces, 2, 0)[1:])
+
+
+def test_questions_without_a_pair_and_long_traces_are_counted(tokenizer):
+    agreed = [trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]
+    alone = [trace(2, 0, [("first add 7 and 8", 1), ("which gives 16", 0)])]
+    good = [trace(3, 0, [("first add 7 and 8", 1)]), trace(3, 1, [("which gives 16", 0)])]
+    long = trace(3, 2, [("which gives 16 " * 60, 0)])
+    questions, counts = prm.encode_questions([agreed, alone, [*good, long]], tokenizer, settings(), seed=0)
+    assert len(questions) == 1
+    assert len(questions[0].traces) == 2
+    assert counts == {"questions": 3, "questions_used": 1, "without_a_pair": 2, "traces": 6, "too_long": 1}
+
+
+@pytest.mark.parametrize("text", ["first add 7.\n\nwhich gives 15.", "first add 7.\r\nwhich gives 15. \n"])
+def test_a_step_is_read_at_its_last_token(tokenizer, text):
+    """P9: blank lines, CRLF and trailing blanks move no step."""
+    asked = trace(1, 0, [("first add 7 and 8", 1)])
+    encoded = prm.encode(tokenizer, asked, text, split_steps(text))
+    read = [tokenizer.decode(encoded.input_ids[: i + 1]) for i in encoded.step_tokens]
+    assert [part.rpartition("assistant\n")[2] for part in read] == [text[: text.index("7.") + 2], text.rstrip()]
+
+
+def test_stage_1_trains_the_last_layer_and_the_head(folder, tokenizer):
+    """P3: exactly those, and the contrastive term reaches them."""
+    model, _ = prm.open_backbone(folder)
+    prm.trainable_in_stage(model, 1)
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    expected = {name for name, _ in model.named_parameters() if name.startswith(("backbone.layers.1.", "head."))}
+    assert trainable == expected
+    questions, _ = prm.encode_questions(questions_with_a_planted_error(1), tokenizer, settings(), seed=0)
+    batch = questions[0].tensors(tokenizer.pad_token_id)
+    scores = model(batch["input_ids"], batch["attention_mask"], batch["step_tokens"])[batch["valid"]]
+    prm.contrastive_loss(scores[batch["positive"]], scores[batch["negatives"]], batch["mask"], 0.1).backward()
+    assert all(p.grad.abs().sum() > 0 for n, p in model.named_parameters() if n in trainable and n != "head.bias")
+    prm.trainable_in_stage(model, 2)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_all_parameters_are_trained_and_saved(folder, tokenizer, tmp_path, float32):
+    """P2: after both stages every parameter has changed, and a loaded PRM gives the same scores."""
+    model, stored = prm.open_backbone(folder)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    groups = questions_with_a_planted_error(8)
+    questions, _ = prm.encode_questions(groups, tokenizer, settings(), seed=0)
+    prm.fit(model, tokenizer, questions, settings(), 0, tmp_path / "checkpoints")
+    unchanged = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    assert unchanged == []
+    (tmp_path / "saved").mkdir()
+    prm.save_prm(model, tokenizer, tmp_path / "saved", stored)
+    loaded, loaded_tokenizer = prm.load_prm(tmp_path / "saved")
+    rows = groups[0]
+    texts = [row.text for row in rows]
+    ours = prm.score_steps(model, tokenizer, rows, texts)
+    theirs = prm.score_steps(loaded, loaded_tokenizer, rows, texts)
+    assert [len(row) for row in theirs] == [3, 3, 3]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_scores_do_not_depend_on_the_batch(folder, tokenizer, float32):
+    model, _ = prm.open_backbone(folder)
+    rows = questions_with_a_planted_error(2)[1]
+    texts = [rows[0].text, "", rows[1].text + "\nfirst add 7 and 8, which gives 15.", "The answer is 15."]
+    rows = [*rows, rows[0]]
+    together = prm.score_steps(model, tokenizer, rows, texts)
+    alone = [prm.score_steps(model, tokenizer, [row], [text])[0] for row, text in zip(rows, texts, strict=True)]
+    assert [len(row) for row in together] == [3, 0, 4, 1]
+    for a, b in zip(together, alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_a_step_is_scored_from_what_stands_before_it(folder, tokenizer, float32):
+    """One forward pass a trace: later steps change nothing."""
+    model, _ = prm.open_backbone(folder)
+    asked = questions_with_a_planted_error(1)[0][0]
+    longer = asked.text + "\nfirst add 7 and 8, which gives 15."
+    whole, cut = prm.score_steps(model, tokenizer, [asked, asked], [longer, asked.text])
+    assert whole[:3] == pytest.approx(cut, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "expected"),
+    [
+        ([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0], 0.75),
+        ([0.5, 0.5], [1, 0], 0.5),
+        ([0.1, 0.2, 0.9], [0, 0, 1], 1.0),
+        ([0.5], [1], None),
+    ],
+)
+def test_step_auc(scores, labels, expected):
+    assert prm.step_auc(scores, labels) == expected
+
+
+def run(folder, tmp_path, groups, chosen) -> int:
+    write_text(tmp_path / "prm.json", chosen.model_dump_json())
+    write_rows(tmp_path / "set.jsonl", [row for group in groups for row in group])
+    model = folder.parent / "manifest.json"
+    manifests.write_manifest(model, kind="model", stage="prm", settings={}, parents=[], folder=folder)
+    return program.main(
+        ["--config", str(tmp_path / "prm.json"), "--model", str(model), "--set", str(tmp_path / "set.jsonl")]
+        + ["--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
+        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
+    )
+
+
+def test_program_learns_a_planted_error(folder, tmp_path):
+    """T11, on questions kept back; the folder is all that scoring needs."""
+    chosen = settings(held_out_share=0.25, stage2={"learning_rate": 2e-3, "epochs": 4})
+    assert run(folder, tmp_path, questions_with_a_planted_error(40), chosen) == 0
+    facts = json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"]
+    assert facts["questions_trained_on"] == 30
+    assert facts["held_out_questions"] == 10
+    assert facts["step_auc"] > 0.95
+    model, tokenizer = prm.load_prm(manifests.model_folder(tmp_path / "out" / "manifest.json"))
+    asked = questions_with_a_planted_error(1)[0][0]
+    ((right, wrong),) = prm.score_steps(model, tokenizer, [asked], ["add 55 which gives 7.\nadd 44 which gives 8."])
+    assert right > wrong
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
+    agreed = [[trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]]
+    assert run(folder, tmp_path, agreed, settings()) == 1
+    assert "1 without a right and a wrong step" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_max_questions_are_trained_on_beside_those_kept_back(tokenizer):
+    chosen = settings(max_questions=6, held_out_share=0.25)
+    questions, _ = prm.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
+    held_out, train = program.split(questions, chosen)
+    assert (len(held_out), len(train)) == (2, 6)
+    assert not {q.traces[0].question_id for q in held_out} & {q.traces[0].question_id for q in train}

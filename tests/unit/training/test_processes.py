@@ -1,0 +1,105 @@
+"""A training over several processes: torchrun as on GPUs, here on the CPU, with the result of one process."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from agentark.config import sections
+from agentark.errors import UserError
+from agentark.provenance import manifests
+from agentark.records.rows import write_rows, write_text
+from agentark.training import prm, processes
+from tests import tiny_model
+from tests.unit.training import test_grpo, test_sft
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="it makes believe that there are two devices")
+
+
+def launch(stage: str, n_processes: int, out: Path, *arguments: str | Path, zero: int = 0) -> None:
+    devices = ",".join(map(str, range(n_processes)))
+    command = [sys.executable, "-m", "agentark.running.launch", "--gpus", str(n_processes), "--nodes", "1"]
+    command += ["--zero", str(zero), f"agentark.stages.{stage}", *map(str, arguments), "--seed", "0"]
+    command += ["--checkpoints", str(out / "checkpoints"), "--manifest", str(out / "manifest.json")]
+    result = subprocess.run(
+        [*command, "--log", str(out / "log")],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": devices, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    log = (out / "log").read_text() if (out / "log").exists() else ""
+    assert result.returncode == 0, result.stderr[-4000:] + log[-6000:]
+    assert result.stderr.count("done in") == 1, "one process speaks for all"
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open() as handle:
+        return [float(row["loss"]) for row in csv.DictReader(handle)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tiny_model.build(tmp_path_factory.mktemp("base") / "model")
+    path = folder.parent / "manifest.json"
+    manifests.write_manifest(path, kind="model", stage="models", settings={}, parents=[], folder=folder)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sft_arguments(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    folder = tmp_path_factory.mktemp("sft")
+    write_text(folder / "sft.json", test_sft.settings(batch_size=4, micro_batch_size=1).model_dump_json())
+    write_rows(folder / "set.jsonl", [test_sft.example(i, weight=0.5 + i % 2) for i in range(8)])
+    return ["--config", folder / "sft.json", "--model", model, "--set", folder / "set.jsonl"]
+
+
+@pytest.fixture(scope="module")
+def alone(sft_arguments: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("alone")
+    launch("sft", 1, out, *sft_arguments)
+    return out
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_two_processes_train_what_one_does(
+    sft_arguments: list[str | Path], alone: Path, tmp_path: Path, zero: int
+) -> None:
+    launch("sft", 2, tmp_path, *sft_arguments, zero=zero)
+    assert losses(tmp_path) == pytest.approx(losses(alone), rel=1e-2)
+    together, single = (load_file(path / "model" / "model.safetensors") for path in (tmp_path, alone))
+    base = load_file(sft_arguments[3].parent / "model" / "model.safetensors")
+    assert together.keys() == single.keys()
+    moved = sum((single[name] - base[name]).norm() for name in single)
+    apart = sum((together[name] - single[name]).norm() for name in single)
+    assert apart < 0.1 * moved
+
+
+def test_grpo_runs_in_two_processes(model: Path, tmp_path: Path) -> None:
+    reward_model, _ = prm.open_backbone(model.parent / "model")
+    folder = tmp_path / "prm" / "model"
+    folder.mkdir(parents=True)
+    prm.save_prm(reward_model, test_grpo.open_tokenizer(model.parent / "model"), folder, torch.float32)
+    manifest = folder.parent / "manifest.json"
+    manifests.write_manifest(manifest, kind="prm", stage="prm", settings={}, parents=[], folder=folder)
+    write_text(tmp_path / "grpo.json", test_grpo.settings(steps=2).model_dump_json())
+    write_rows(tmp_path / "set.jsonl", test_grpo.prompts())
+    arguments = ["--config", tmp_path / "grpo.json", "--policy", model, "--prm", manifest]
+    launch("grpo", 2, tmp_path, *arguments, "--set", tmp_path / "set.jsonl")
+    assert len(losses(tmp_path)) == 2
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert processes.shares(8, 8, "sft.batch_size") == {
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+    }
+    with pytest.raises(UserError, match=r"sft.batch_size: an update of 6 cannot be shared by 4 GPUs"):
+        processes.shares(6, 8, "sft.batch_size")
+    assert sections.Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"

@@ -1,0 +1,280 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from agentark.config import sections
+from agentark.engines.local_models import open_model, open_tokenizer
+from agentark.engines.prompts import solve_messages
+from agentark.provenance import manifests
+from agentark.records.rows import TrainingExample, write_rows, write_text
+from agentark.stages import sft as program
+from agentark.training import session, sft, weights
+from agentark.training.logprobs import token_logps
+from agentark.training.rendering import end_of_turn
+from tests import tiny_model
+
+MODES = ["sum", "token_mean", "separate"]
+
+
+def settings(**changes) -> sections.Sft:
+    tiny = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 4, "micro_batch_size": 4, "max_length": 128}
+    return sections.Sft(**tiny | changes)
+
+
+def example(number: int, reasoning: str = "first add, which gives ", weight: float = 1.0) -> TrainingExample:
+    reasoning = f"{reasoning}{number}.\n" if reasoning else ""
+    return TrainingExample(
+        example_id=str(number),
+        method="rsft",
+        question_id=str(number),
+        question=f"What is {number} + 0?",
+        choices=None,
+        gold_type="number",
+        completion=f"{reasoning}The answer is {number}.",
+        answer_start=len(reasoning),
+        weight=weight,
+        trace_id=str(number),
+        kind="stable",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return open_tokenizer(folder)
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("sum", 1.7), ("token_mean", 0.425), ("separate", 1.0333)])
+def test_loss_golden_values(mode, expected):
+    """G8."""
+    nll = torch.tensor([[9.0, 0.5, 0.25, 0.25, 0.7]])
+    reasoning, answer = torch.tensor([[0.0, 1, 1, 1, 0]]), torch.tensor([[0.0, 0, 0, 0, 1]])
+    loss = sft.sft_loss(nll, reasoning, answer, torch.tensor([1.0, 3.0, 1.0]), mode)
+    assert loss.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_da_weighs_every_question_alike():
+    """G9, and a second question with one trace counts as much as the first with two."""
+    nll, answer = torch.tensor([[2.0], [4.0], [7.0]]), torch.tensor([[0.5], [0.5], [1.0]])
+    one = sft.sft_loss(nll[:2], torch.zeros(2, 1), answer[:2], torch.tensor([1.0, 0.0, 1.0]), "sum")
+    both = sft.sft_loss(nll, torch.zeros(3, 1), answer, torch.tensor([2.0, 0.0, 2.0]), "sum")
+    assert one.item() == pytest.approx(3.0)
+    assert both.item() == pytest.approx((3.0 + 7.0) / 2)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_micro_batches_add_up_to_the_update(mode):
+    torch.manual_seed(0)
+    nll = torch.rand(4, 6)
+    reasoning = (torch.arange(6) < torch.tensor([[1], [4], [2], [0]])).float() * torch.tensor(
+        [[1.0], [0.5], [0.5], [1]]
+    )
+    answer = (torch.arange(6) == 5).float().expand(4, 6)
+    totals = torch.stack([torch.tensor(3.0), reasoning.sum(), answer.sum()])
+    whole = sft.sft_loss(nll, reasoning, answer, totals, mode)
+    parts = [sft.sft_loss(nll[i : i + 1], reasoning[i : i + 1], answer[i : i + 1], totals, mode) for i in range(4)]
+    assert sum(parts).item() == pytest.approx(whole.item(), abs=1e-6)
+
+
+def model_losses(folder, rows, pad_token_id, mode, **term_weights):
+    """(our loss, batch, full logits) of some rows."""
+    batch = sft.collate(rows, pad_token_id)
+    model = open_model(folder)
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
+    logps, _ = token_logps(model, **inputs)
+    totals = torch.stack([batch[key].sum() for key in ("weight", "reasoning", "answer")])
+    loss = sft.sft_loss(-logps, batch["reasoning"][:, 1:], batch["answer"][:, 1:], totals, mode, **term_weights)
+    return loss, batch, model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+
+def test_sum_is_plain_nll_with_the_prompt_masked(folder, tokenizer):
+    """T9, first half."""
+    rows, _ = sft.encode_all([example(7), example(15, "")], tokenizer, 128)
+    loss, batch, logits = model_losses(folder, rows, tokenizer.pad_token_id, "sum")
+    plain = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), reduction="sum")
+    assert loss.item() == pytest.approx(plain.item() / 2, rel=1e-5)
+
+
+def test_separate_without_reasoning_weight_is_training_on_answers(folder, tokenizer):
+    """T9, second half."""
+    rows, _ = sft.encode_all([example(7), example(15)], tokenizer, 128)
+    loss, batch, logits = model_losses(folder, rows, tokenizer.pad_token_id, "separate", reasoning_weight=0.0)
+    labels = batch["labels"].masked_fill(batch["answer"] == 0, -100)[:, 1:].flatten()
+    assert loss.item() == pytest.approx(functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels).item(), rel=1e-5)
+
+
+def test_token_logps_agree_with_full_logits(folder, tokenizer):
+    rows, _ = sft.encode_all([example(7), example(15, "")], tokenizer, 128)
+    batch = sft.collate(rows, tokenizer.pad_token_id)
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
+    gradients = []
+    for ours in (True, False):
+        model = open_model(folder)
+        if ours:
+            logps, entropy = token_logps(model, **inputs, temperature=0.5, with_entropy=True)
+        else:
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1] / 0.5
+            full = torch.log_softmax(logits, dim=-1)
+            wanted = batch["labels"][:, 1:] != -100
+            expected_entropy = (-(full.exp() * full).sum(-1) * wanted).detach()
+            expected = full.gather(2, batch["input_ids"][:, 1:, None]).squeeze(2) * wanted
+        (logps if ours else expected).sum().backward()
+        gradients.append(model.model.layers[0].self_attn.q_proj.weight.grad)
+    torch.testing.assert_close(logps, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(entropy, expected_entropy, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
+def test_spans_follow_the_characters(tokenizer):
+    row = sft.encode(example(15), tokenizer, end_of_turn(tokenizer))
+    prompt = tokenizer.decode(row["input_ids"][: row["completion_from"]])
+    answer = tokenizer.decode(row["input_ids"][row["answer_from"] :])
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert answer == "The answer is 15.<|im_end|>"
+    assert tokenizer.decode(row["input_ids"][row["completion_from"] : row["answer_from"]]).startswith("first add")
+
+
+def test_the_prompt_is_the_one_of_generation(tokenizer):
+    row = sft.encode(example(15), tokenizer, end_of_turn(tokenizer))
+    asked = solve_messages("What is 15 + 0?", None, "number")
+    generation = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert row["input_ids"][: row["completion_from"]].tolist() == generation
+
+
+def test_a_template_without_an_ending_ends_with_end_of_text(folder):
+    tokenizer = open_tokenizer(folder)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    assert end_of_turn(tokenizer) == tokenizer.eos_token
+
+
+def test_what_does_not_fit_is_counted_and_never_cut(tokenizer):
+    long = example(4, "first add, which gives 7 and 8 " * 40)
+    rows, counts = sft.encode_all([example(1), long, unanswered()], tokenizer, 128)
+    assert counts == {"examples": 3, "used": 1, "too_long": 1, "without_answer": 1}
+    assert all(row["input_ids"][-1] == tokenizer.eos_token_id for row in rows)
+
+
+def unanswered() -> TrainingExample:
+    whole = {name: getattr(example(5), name) for name in TrainingExample.__struct_fields__}
+    return TrainingExample(**whole | {"answer_start": len(whole["completion"])})
+
+
+def test_sampler_gives_every_example_once_and_sorts_within_updates():
+    lengths = [5, 9, 1, 7, 3, 8, 2]
+    sampler = sft.LengthSorted(lengths, batch_size=3, seed=1)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert first != second
+    for start in (0, 3):
+        update = [lengths[i] for i in first[start : start + 3]]
+        assert update == sorted(update, reverse=True)
+
+
+def trained(folder, tokenizer, rows, chosen, checkpoints):
+    model, _ = weights.open_for_training(folder)
+    return sft.fit(model, tokenizer, rows, chosen, seed=0, checkpoints=checkpoints)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_micro_batch_changes_nothing(folder, tokenizer, tmp_path, float32, mode):
+    """4 x 1 = 1 x 4, with traces of very different lengths and weights."""
+    examples = [example(i, "first add, which gives " * (i % 3), weight=1 / (1 + i % 2)) for i in range(8)]
+    rows, _ = sft.encode_all(examples, tokenizer, 128)
+    logs = []
+    for size in (4, 1):
+        chosen = settings(loss=mode, micro_batch_size=size)
+        logs.append(trained(folder, tokenizer, rows, chosen, tmp_path / str(size))[1])
+    for key in ("loss", "grad_norm", "nll_reasoning", "nll_answer"):
+        assert [row[key] for row in logs[0]] == pytest.approx([row[key] for row in logs[1]], rel=2e-3), key
+
+
+def test_both_terms_fall(folder, tokenizer, tmp_path):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    _, log = trained(folder, tokenizer, rows, settings(epochs=6), tmp_path)
+    assert log[-1]["nll_reasoning"] < 0.7 * log[0]["nll_reasoning"]
+    assert log[-1]["nll_answer"] < 0.7 * log[0]["nll_answer"]
+    # The loss that is trained is the sum of the two terms that are shown.
+    assert [row["loss"] for row in log] == pytest.approx(
+        [row["nll_reasoning"] + row["nll_answer"] for row in log], rel=0.01
+    )
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path, float32, monkeypatch):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    straight, straight_log = trained(folder, tokenizer, rows, settings(), tmp_path / "straight")
+    monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
+
+    def interrupt(watch, args, state, control, **_):
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Watch, "on_step_begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trained(folder, tokenizer, rows, settings(), tmp_path / "halted")
+    begun = []
+    monkeypatch.setattr(session.Watch, "on_step_begin", lambda watch, args, state, control, **_: begun.append(state))
+    resumed, log = trained(folder, tokenizer, rows, settings(), tmp_path / "halted")
+    assert len(begun) == 1
+    assert [row["step"] for row in log] == [1, 2, 3, 4]
+    assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in straight_log], rel=1e-5)
+    for ours, theirs in zip(resumed.parameters(), straight.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def manifest(folder):
+    path = folder.parent / "manifest.json"
+    manifests.write_manifest(path, kind="model", stage="sft", settings={}, parents=[], folder=folder)
+    return path
+
+
+def run(folder, tmp_path, examples, chosen) -> int:
+    write_text(tmp_path / "sft.json", chosen.model_dump_json())
+    write_rows(tmp_path / "set.jsonl", examples)
+    return program.main(
+        ["--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))]
+        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
+        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
+    )
+
+
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_program_writes_a_self_contained_student(folder, tmp_path, lora_rank):
+    assert run(folder, tmp_path, [example(i) for i in range(6)], settings(lora_rank=lora_rank)) == 0
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert written["facts"]["used"] == 6
+    assert written["facts"]["updates"] == 4
+    assert {Path(parent).name for parent in written["parents"]} == {"manifest.json", "set.jsonl"}
+    student = tmp_path / "out" / "model"
+    assert set(written["files"]) == {file.name for file in student.iterdir()}
+    assert not any("adapter" in name for name in written["files"])
+    assert open_tokenizer(student).chat_template
+    before, after = open_model(folder), open_model(student)
+    assert after.dtype == before.dtype
+    assert after.config.use_cache
+    moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert any(moved)
+    assert not (tmp_path / "checkpoints").exists()
+    assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 5
+
+
+def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
+    assert run(folder, tmp_path, [], settings()) == 1
+    assert "no example to train on" in capfd.readouterr().err
+    assert run(folder, tmp_path, [example(1)], settings(max_length=16)) == 1
+    assert "raise sft.max_length" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
