@@ -10,7 +10,8 @@ from agentark.debates.protocols.conversation import Ask, Member
 from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.prompts import solve
 from agentark.engines.scripted import Scripted
-from agentark.records.rows import SOLVER, Debate, Question, Turn
+from agentark.records.debates import SOLVER, Debate, Turn
+from agentark.records.questions import Question
 
 QUESTION = Question(
     question_id="q", dataset="toy", split="train", question="What is 2 + 3?", gold="5", gold_type="number"

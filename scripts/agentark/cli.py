@@ -10,11 +10,24 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from agentark.config import sections, study
+from agentark.config import study
+from agentark.config.datasets import Dataset, SplitSource
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.evaluation import Evaluation
+from agentark.config.grpo import Grpo
+from agentark.config.hardware import Hardware, Size
+from agentark.config.models import Member, Model, Server
+from agentark.config.prm import Prm, PrmStage
+from agentark.config.section import Section
+from agentark.config.sets import Sets
+from agentark.config.sft import Sft
+from agentark.config.traces import Traces
 from agentark.debates import protocols
 from agentark.errors import UserError
 from agentark.provenance import crate, lineage
-from agentark.records.rows import Debate, read_rows, write_text
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_text
 from agentark.running import status
 from agentark.traces.transcripts import as_text, one_line
 
@@ -118,24 +131,24 @@ def schema() -> str:
 
 def key_tables() -> str:
     """One Markdown table a section: key, default, meaning."""
-    tables: list[tuple[str, type[sections.Section]]] = [
+    tables: list[tuple[str, type[Section]]] = [
         ("top level", study.Config),
-        ("models.NAME", sections.Model),
-        ("models.NAME.server", sections.Server),
-        ("teams.NAME, a list of", sections.Member),
-        ("datasets.NAME", sections.Dataset),
-        ("datasets.NAME.train, validation, test", sections.SplitSource),
-        ("engine", sections.Engine),
-        ("debates", sections.Debates),
-        ("traces", sections.Traces),
-        ("sets", sections.Sets),
-        ("sft", sections.Sft),
-        ("prm", sections.Prm),
-        ("prm.stage1, prm.stage2", sections.PrmStage),
-        ("grpo", sections.Grpo),
-        ("evaluation", sections.Evaluation),
-        ("hardware", sections.Hardware),
-        ("hardware.sizes, a list of", sections.Size),
+        ("models.NAME", Model),
+        ("models.NAME.server", Server),
+        ("teams.NAME, a list of", Member),
+        ("datasets.NAME", Dataset),
+        ("datasets.NAME.train, validation, test", SplitSource),
+        ("engine", Engine),
+        ("debates", Debates),
+        ("traces", Traces),
+        ("sets", Sets),
+        ("sft", Sft),
+        ("prm", Prm),
+        ("prm.stage1, prm.stage2", PrmStage),
+        ("grpo", Grpo),
+        ("evaluation", Evaluation),
+        ("hardware", Hardware),
+        ("hardware.sizes, a list of", Size),
     ]
     return "".join(_table(title, section) for title, section in tables)
 
@@ -151,12 +164,12 @@ def protocol_tables() -> str:
     return "".join(parts)
 
 
-def _table(title: str, section: type[sections.Section]) -> str:
+def _table(title: str, section: type[Section]) -> str:
     return f"\n### {title}\n\n{_rows(section.model_fields)}"
 
 
 def _holds_sections(values: list[object]) -> bool:
-    return any(isinstance(value, sections.Section) for value in values)
+    return any(isinstance(value, Section) for value in values)
 
 
 def _rows(fields: Mapping[str, FieldInfo]) -> str:
@@ -166,7 +179,7 @@ def _rows(fields: Mapping[str, FieldInfo]) -> str:
             default = "**required**"
         else:
             value = field.get_default(call_default_factory=True)
-            is_section = isinstance(value, sections.Section) or (isinstance(value, list) and _holds_sections(value))
+            is_section = isinstance(value, Section) or (isinstance(value, list) and _holds_sections(value))
             default = "see below" if is_section else f"`{json.dumps(value)}`"
         meaning = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{key}` | {default} | {meaning} |")

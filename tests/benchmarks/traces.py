@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from agentark.grading import answers
-from agentark.records.rows import AGGREGATOR, SETTLER, Debate, Question, Turn, question_id, write_rows
-from agentark.sets import examples
+from agentark.grading.comparing import is_right
+from agentark.grading.reading import extract_answer
+from agentark.records.debates import AGGREGATOR, SETTLER, Debate, Turn
+from agentark.records.files import write_rows
+from agentark.records.questions import Question, question_id
+from agentark.sets import controls
 from agentark.traces.debate_statistics import Tally
 from tests.benchmarks import Row
 
@@ -48,7 +51,7 @@ def grader() -> Row:
     """Plain numbers, all different, so that nothing is remembered."""
     pairs = [(str(i), f"${i + (i % 3 == 0):,}.00") for i in range(60_000)]
     started = time.process_time()
-    right = sum(answers.is_right(answer, gold, "number") for gold, answer in pairs)
+    right = sum(is_right(answer, gold, "number") for gold, answer in pairs)
     speed = len(pairs) / (time.process_time() - started)
     assert right == 40_000
     return Row("grader", speed, PAIRS, "plain-number pairs/s of CPU time", "reference: what is asked for")
@@ -93,7 +96,7 @@ def pipeline(folder: Path, n_questions: int) -> float:
         traces = [folder / f"{n}.jsonl.zst" for n in range(n_shards)]
 
         def build(kind: str) -> None:
-            against = {"rsft": folder / "rsft.jsonl"} if kind in examples.CONTROLS else {}
+            against = {"rsft": folder / "rsft.jsonl"} if kind in controls.CONTROLS else {}
             stage(
                 "sets",
                 settings=folder / "settings.json",
@@ -107,7 +110,7 @@ def pipeline(folder: Path, n_questions: int) -> float:
             )
 
         list(pool.map(build, ("rsft", "da")))
-        list(pool.map(build, ("prm", "rl", *examples.CONTROLS)))
+        list(pool.map(build, ("prm", "rl", *controls.CONTROLS)))
     return time.perf_counter() - started
 
 
@@ -224,7 +227,7 @@ def debate(number: int) -> Debate:
                     round=round_number,
                     prompt=f"{asked.question}\n\n{shown}",
                     reply=text,
-                    answer=answers.extract_answer(text, "number"),
+                    answer=extract_answer(text, "number"),
                     model="m",
                     completion_tokens=len(text) // 4,
                     reads=list(range(AGENTS * (round_number - 2), AGENTS * (round_number - 1))) if before else [],
@@ -238,7 +241,7 @@ def debate(number: int) -> Debate:
             role=SETTLER,
             prompt="",
             reply=last,
-            answer=answers.extract_answer(last, "number"),
+            answer=extract_answer(last, "number"),
             model="m",
         )
     )

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.models import Member, Model, Server, Team
 from agentark.provenance import lineage
-from agentark.records.rows import Debate, read_rows
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows
 from agentark.stages import models
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +190,7 @@ def server(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> I
                 break
             except OSError:
                 time.sleep(1)
-        source = sections.Model(server=sections.Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
+        source = Model(server=Server(url=f"http://127.0.0.1:{port}/v1", model="smol"))
         (folder / "model.json").write_text(source.model_dump_json())
         assert models.main(f"--config {folder}/model.json --manifest {folder}/manifest.json".split()) == 0
         yield folder / "manifest.json"
@@ -207,9 +210,9 @@ def server(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> I
 def test_protocols_run_on_a_real_openai_compatible_server(
     run: tuple[Path, str], server: Path, tmp_path: Path, protocol: str, options: dict[str, int], roles: set[str]
 ) -> None:
-    debates = sections.Debates(protocol=protocol, options=options, temperature=0.7, max_tokens=24)
-    team = sections.Team(members=[sections.Member(model="m")])
-    for name, section in (("debates", debates), ("engine", sections.Engine()), ("team", team)):
+    debates = Debates(protocol=protocol, options=options, temperature=0.7, max_tokens=24)
+    team = Team(members=[Member(model="m")])
+    for name, section in (("debates", debates), ("engine", Engine()), ("team", team)):
         (tmp_path / f"{name}.json").write_text(section.model_dump_json())
     arguments = f"--config {tmp_path}/debates.json --engine {tmp_path}/engine.json --team {tmp_path}/team.json"
     arguments += f" --models m={server} --teacher t --questions {run[0]}/questions/chain_sum/test.jsonl"

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 import agentark
-from agentark.config import sections
+from agentark.config.hardware import Hardware
 
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = (
@@ -79,7 +79,7 @@ def test_conda_files_agree_with_the_locks() -> None:
     spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
     conda = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conda)
-    for name in get_args(sections.Hardware.model_fields["environment"].annotation):
+    for name in get_args(Hardware.model_fields["environment"].annotation):
         lock = ROOT / "envs" / f"{name}.txt"
         for path, text in conda.files(lock).items():
             assert path.read_text(encoding="utf-8") == text, f"{path.name} is old; run: make docs"
@@ -104,6 +104,7 @@ def test_nothing_dangerous_is_called() -> None:
 
 def test_parsing_the_snakefile_imports_nothing_heavy() -> None:
     """Every dry-run and every cluster job pays for what the Snakefile imports."""
-    code = "import sys, agentark.config.study, agentark.debates.imported, agentark.provenance.manifests; print(*sys.modules)"
+    names = "agentark.config.study, agentark.debates.imported, agentark.provenance.manifests"
+    code = f"import sys, {names}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "vllm", "pandas", "datasets", "sympy", "math_verify"} & set(loaded)

@@ -81,6 +81,7 @@ def lose(name: str) -> Callable[[Checkout], None]:
 
 
 MODULES = "scripts/agentark"
+PROTOCOLS = f"{MODULES}/debates/protocols"
 CHANGES = [
     setting("grpo.learning_rate", 2.0e-6, SETTINGS | PAD | TABLES),
     setting("prm.tau", 0.2, SETTINGS | {"train_prm": 1} | PAD | TABLES),
@@ -123,19 +124,19 @@ CHANGES = [
     ),
     edit(
         "the protocol in use, also your own",
-        f"{MODULES}/debates/protocols/debate.py",
+        f"{PROTOCOLS}/debate.py",
         "number < rounds",
         "number <= rounds",
         DEBATES | TABLES,
     ),
     edit(
         "a baseline's protocol",
-        f"{MODULES}/debates/protocols/self_consistency.py",
+        f"{PROTOCOLS}/self_consistency.py",
         "range(samples)",
         "range(samples + 0)",
         {"evaluate_base": 1, "summarise_debates": 1} | TABLES,
     ),
-    edit("another protocol", f"{MODULES}/debates/protocols/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
+    edit("another protocol", f"{PROTOCOLS}/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
     edit("a docstring", f"{MODULES}/training/grpo.py", '"""', '"""Another first line. ', {}),
     edit("a comment, formatting", f"{MODULES}/training/grpo.py", "\n\n\ndef fit(", "\n\n\n# Why.\n\n\ndef fit(", {}),
     edit("a colour of a figure", f"{MODULES}/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),

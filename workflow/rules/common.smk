@@ -23,7 +23,10 @@ if Path(LIBRARY).is_dir():
 # What a run keeps (debates, licensed questions) is for its user and group only.
 os.umask(os.umask(0o077) | 0o007)
 
-from agentark.config import sections, study
+from agentark.config import study
+from agentark.config.datasets import IMPORTED_QUESTIONS
+from agentark.config.methods import Control
+from agentark.config.section import NAME
 from agentark.debates import imported, protocols
 from agentark.errors import UserError
 from agentark.provenance.manifests import code_digest
@@ -38,8 +41,8 @@ def load_config():
 
 
 CONFIG = load_config()
-NAME = sections.NAME
-CONTROLS = get_args(sections.Control)
+NAME = NAME
+CONTROLS = get_args(Control)
 SUPERVISED = ("rsft", "da", *CONTROLS)
 
 
@@ -96,7 +99,7 @@ def logs_folder():
 def question_files(wildcards):
     """Local files that a dataset reads, so that a changed file makes its questions anew."""
     dataset = CONFIG.datasets[wildcards.dataset]
-    if dataset.source == sections.IMPORTED_QUESTIONS:
+    if dataset.source == IMPORTED_QUESTIONS:
         return LOG_FILES
     parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
     sources = {part.source or dataset.source for part in parts}
@@ -236,7 +239,7 @@ def evaluation_files():
         imported = [
             b
             for b in CONFIG.benchmarks
-            if CONFIG.datasets[b].source == sections.IMPORTED_QUESTIONS
+            if CONFIG.datasets[b].source == IMPORTED_QUESTIONS
         ]
         files += in_run(
             "evaluations/debate/{teacher}/{benchmark}.jsonl",

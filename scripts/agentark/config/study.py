@@ -11,26 +11,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from agentark.config.datasets import IMPORTED_QUESTIONS, Dataset
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.evaluation import Evaluation
+from agentark.config.grpo import Grpo
+from agentark.config.hardware import Hardware
 from agentark.config.messages import did_you_mean, explain
-from agentark.config.sections import (
-    IMPORTED_QUESTIONS,
-    NAME,
-    Dataset,
-    Debates,
-    Engine,
-    Evaluation,
-    Grpo,
-    Hardware,
-    Member,
-    Method,
-    Model,
-    Prm,
-    Section,
-    Sets,
-    Sft,
-    Team,
-    Traces,
-)
+from agentark.config.methods import Method
+from agentark.config.models import Member, Model, Team
+from agentark.config.prm import Prm
+from agentark.config.section import NAME, Section
+from agentark.config.sets import Sets
+from agentark.config.sft import Sft
+from agentark.config.traces import Traces
 from agentark.errors import UserError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.engine import Engine
 from agentark.debates import scheduler
 from agentark.debates.replies import ReplyLog
 from agentark.engines.chat import Chat, Reply, Sampling
@@ -23,7 +23,7 @@ FAILED_SHARE = 0.01
 
 @contextmanager
 def asking(
-    manifest: Path, settings: sections.Engine, work: Path, *, stage: str, n_items: int, unit: str
+    manifest: Path, settings: Engine, work: Path, *, stage: str, n_items: int, unit: str
 ) -> Iterator[tuple[Chat, int, Progress]]:
     """The model's chat, how many items to work on at the same time, and the progress, which the caller updates.
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from agentark.errors import UserError
-from agentark.grading.answers import extract_answer, majority
+from agentark.grading.comparing import majority
+from agentark.grading.reading import extract_answer
+from agentark.records.debates import Debate, Turn
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Debate, Question, Turn
+from agentark.records.questions import Question
 
 MAX_FILE_BYTES = 2 << 30
 

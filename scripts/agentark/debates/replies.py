@@ -11,8 +11,9 @@ import msgspec
 
 from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.prompts import Message
+from agentark.records.debates import TurnStatus
+from agentark.records.row import Row
 from agentark.records.rowlog import RowLog
-from agentark.records.rows import Row, TurnStatus
 
 
 class _Kept(Row):

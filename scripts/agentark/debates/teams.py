@@ -3,15 +3,17 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.models import Team
 from agentark.debates import protocols
 from agentark.debates.protocols.conversation import Ask, Member
 from agentark.engines.chat import Chat
-from agentark.records.rows import Debate, Question
+from agentark.records.debates import Debate
+from agentark.records.questions import Question
 
 
 def at_work(
-    teacher: str, team: sections.Team, settings: sections.Debates, chat: Callable[[str], Chat], seed: int
+    teacher: str, team: Team, settings: Debates, chat: Callable[[str], Chat], seed: int
 ) -> Callable[..., Awaitable[Debate]]:
     """`await hold(question)` is the teacher's protocol on one question.
 

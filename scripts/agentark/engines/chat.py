@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agentark.engines.prompts import Message
-from agentark.records.rows import TurnStatus
+from agentark.records.debates import TurnStatus
 
 
 @dataclass(frozen=True)

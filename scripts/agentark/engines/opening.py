@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentark.config import sections
+from agentark.config.engine import Engine as EngineSettings
+from agentark.config.models import Server as ServerSettings
 from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.prompts import Message
 from agentark.provenance import manifests
@@ -43,23 +44,23 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-def open_models(manifests: Mapping[str, Path], settings: sections.Engine) -> "Host":
+def open_models(models: Mapping[str, Path], settings: EngineSettings) -> "Host":
     """Models by their names, ready to be asked; use the result as a context manager."""
     from agentark.engines.hosting import Host
     from agentark.engines.server import Server
 
     local: dict[str, Callable[[], Engine]] = {}
     servers: dict[str, Callable[[], Engine]] = {}
-    for name, manifest in manifests.items():
+    for name, manifest in models.items():
         # Only a model of the config can be a server; what was trained has the settings of its training here.
         if server := manifests.read_manifest(manifest)["settings"].get("server"):
-            servers[name] = partial(Server, sections.Server.model_validate(server))
+            servers[name] = partial(Server, ServerSettings.model_validate(server))
         else:
             local[name] = partial(open_engine, manifests.model_folder(manifest), settings)
     return Host(local, servers)
 
 
-def open_engine(folder: Path, settings: sections.Engine) -> Engine:
+def open_engine(folder: Path, settings: EngineSettings) -> Engine:
     """The engine that `settings.kind` asks for, with the model of `folder` loaded."""
     kind, reason = settings.kind, "as configured"
     if kind == "auto":

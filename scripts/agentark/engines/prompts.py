@@ -5,7 +5,7 @@ No template uses a system message: several chat templates (Gemma's) have none.
 
 from typing import Literal, TypedDict
 
-from agentark.records.rows import GoldType
+from agentark.records.questions import GoldType
 
 
 class Message(TypedDict):

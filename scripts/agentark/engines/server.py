@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from agentark.config import sections
+from agentark.config.models import Server as ServerSettings
 from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.prompts import Message
 from agentark.errors import UserError
@@ -84,7 +84,7 @@ class Server:
     seeds_requests = False  # the seed is sent, but nobody tells what the server makes of it
     capacity = None
 
-    def __init__(self, settings: sections.Server) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._key = os.environ.get(settings.key_env) if settings.key_env else None
         if settings.key_env and not self._key:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig
 
-from agentark.config import sections
+from agentark.config.engine import Engine
 from agentark.engines import local_models
 from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
@@ -41,7 +41,7 @@ class Transformers:
     seeds_requests = False  # `generate` draws a whole batch from one generator
     capacity = None
 
-    def __init__(self, folder: Path, settings: sections.Engine) -> None:
+    def __init__(self, folder: Path, settings: Engine) -> None:
         self._tokenizer = local_models.open_tokenizer(folder)
         self._context = context_length(folder, settings.max_model_len)
         self._model = local_models.open_model(folder, _dtype(settings.dtype)).to(local_models.device()).eval()

@@ -30,7 +30,7 @@ from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.usage.usage_lib import UsageContext
 
-from agentark.config import sections
+from agentark.config.engine import Engine
 from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.dialogue import facts as dialogue_facts
@@ -53,7 +53,7 @@ class Vllm:
 
     name = "vllm"
 
-    def __init__(self, folder: Path, settings: sections.Engine) -> None:
+    def __init__(self, folder: Path, settings: Engine) -> None:
         self._tokenizer = open_tokenizer(folder)
         self._context = context_length(folder, settings.max_model_len)
         options: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
-from agentark.grading.answers import is_right, majority, token_f1
-from agentark.records.rows import Debate, EvaluationRow
+from agentark.grading.comparing import is_right, majority, token_f1
+from agentark.records.debates import Debate
+from agentark.records.evaluations import EvaluationRow
 
 
 def evaluation_row(

@@ -7,7 +7,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from agentark.evaluation.statistics import paired, wilson
-from agentark.records.rows import EvaluationRow
+from agentark.records.evaluations import EvaluationRow
 
 COLUMNS = [
     "benchmark",

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.prompts import Message, question_text
-from agentark.grading.answers import Grade
-from agentark.records.rows import Debate, Question, Turn, Verdict, content_id
+from agentark.grading.grades import Grade
+from agentark.records.debates import Debate, Turn
+from agentark.records.questions import Question
+from agentark.records.row import content_id
+from agentark.records.traces import Verdict
 
 TRUE, FALSE = "true", "false"
 SAMPLING = Sampling(temperature=0.0, max_tokens=8, choices=(TRUE, FALSE))

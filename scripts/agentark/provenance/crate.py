@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentark.provenance.lineage import Artefact, artefacts
 from agentark.provenance.manifests import read_manifest
-from agentark.records.rows import content_id
+from agentark.records.row import content_id
 
 if TYPE_CHECKING:
     from rocrate.model import Entity

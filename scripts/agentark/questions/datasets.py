@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from agentark.config.sections import IMPORTED_QUESTIONS, Dataset, SplitSource
+from agentark.config.datasets import IMPORTED_QUESTIONS, Dataset, SplitSource
 from agentark.errors import UserError
-from agentark.grading.answers import answer_key, parse_gold
+from agentark.grading.comparing import answer_key
+from agentark.grading.reading import parse_gold
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Question, Split, question_id
+from agentark.records.questions import Question, Split, question_id
 
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
 GENERATED_PER_QUESTION = 20

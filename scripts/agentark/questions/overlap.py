@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from datasketch import MinHash
 
-from agentark.records.rows import Question, SkippedQuestion
+from agentark.records.questions import Question, SkippedQuestion
 
 Rule = Literal["same words", "origin", "13-gram", "near-duplicate"]
 Phrase = tuple[str, ...]

@@ -7,10 +7,22 @@ from collections import Counter
 from pathlib import Path
 
 from agentark.errors import UserError
-from agentark.records.rows import RejectedRow, write_rows
+from agentark.records.files import write_rows
+from agentark.records.row import Row
 
 SAMPLE_CHARS = 200
 REASONS_SHOWN = 5
+
+
+class RejectedRow(Row):
+    """A row of a source that cannot be used, and why."""
+
+    where: str
+    """File and place, or an id."""
+    reason: str
+    """In words that are the same for all rows with this fault, so that they can be counted."""
+    sample: str
+    """Its beginning."""
 
 
 class Quarantine:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from agentark.records.rows import Row
+from agentark.records.row import Row
 from agentark.running.ownership import own
 
 R = TypeVar("R", bound=Row)

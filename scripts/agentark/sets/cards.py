@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from agentark.config.sections import Sets
-from agentark.records.rows import Row, StepExample, Trace, TrainingExample
-from agentark.sets import diversity
-from agentark.sets.examples import agents_right_at_the_end, n_tokens
+from agentark.config.sets import Sets
+from agentark.records.row import Row
+from agentark.records.sets import StepExample, TrainingExample
+from agentark.records.traces import Trace
+from agentark.sets.controls import n_tokens
+from agentark.sets.diversity import diversity
+from agentark.sets.examples import agents_right_at_the_end
 
 EXAMPLES = 3
 """Rows that the page shows, the first ones."""

@@ -15,7 +15,7 @@ from typing import Literal
 
 from rapidfuzz.distance import Indel
 
-from agentark.records.rows import Trace
+from agentark.records.traces import Trace
 
 Selection = Literal["max_min", "k_medoids", "random"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agentark.engines.chat import Chat, Sampling
 from agentark.engines.prompts import Message, question_text
-from agentark.records.rows import Trace
+from agentark.records.traces import Trace
 
 MAX_TRACES, MAX_TRACE_CHARS = 8, 2_000
 """Together some 5,000 tokens."""

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from agentark.debates.protocols.conversation import QuestionFailedError
 from agentark.engines.chat import Chat, Sampling
 from agentark.engines.prompts import solve_messages
-from agentark.grading.answers import grade
-from agentark.records.rows import StepValues, Trace
+from agentark.grading.grades import grade
+from agentark.records.sets import StepValues
+from agentark.records.traces import Trace
 from agentark.traces.steps import Span
 
 MAX_TOKENS, TEMPERATURE = 1024, 0.7

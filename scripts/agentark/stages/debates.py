@@ -12,23 +12,19 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.models import Team
 from agentark.debates import protocols, scheduler, teams
 from agentark.debates.replies import ReplyLog
 from agentark.engines.chat import Chat
 from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
 from agentark.provenance import manifests
+from agentark.records.debates import Debate, FailedQuestion
+from agentark.records.files import read_rows, write_json, write_parquet, write_rows
+from agentark.records.questions import Question
 from agentark.records.rowlog import RowLog
-from agentark.records.rows import (
-    Debate,
-    FailedQuestion,
-    Question,
-    read_rows,
-    write_json,
-    write_parquet,
-    write_rows,
-)
 from agentark.running import stage
 from agentark.running.progress import Progress, say
 
@@ -52,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Debates)
-    engine_settings = stage.settings(args.engine, sections.Engine)
-    team = stage.settings(args.team, sections.Team)
+    settings = stage.settings(args.config, Debates)
+    engine_settings = stage.settings(args.engine, Engine)
+    team = stage.settings(args.team, Team)
     model_manifests = {name: Path(path) for name, _, path in (pair.partition("=") for pair in args.models)}
     n_questions = sum(1 for _ in questions_of(args, settings))
 
@@ -114,12 +110,12 @@ def work(args: argparse.Namespace) -> None:
         path.unlink()
 
 
-def questions_of(args: argparse.Namespace, settings: sections.Debates) -> Iterator[Question]:
+def questions_of(args: argparse.Namespace, settings: Debates) -> Iterator[Question]:
     """This shard's questions, streamed."""
     return islice(read_rows(args.questions, Question), args.shard, None, settings.shards)
 
 
-def identity(args: argparse.Namespace, settings: sections.Debates, model_manifests: dict[str, Path]) -> str:
+def identity(args: argparse.Namespace, settings: Debates, model_manifests: dict[str, Path]) -> str:
     """What the finished questions of an earlier job must share with this one to count here."""
     parts = [manifests.file_sha256(path) for path in (args.config, args.engine, args.team, args.questions)]
     parts += [manifests.model_identity(path) for path in model_manifests.values()]

@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.evaluation import Evaluation
+from agentark.config.models import Member, Team
+from agentark.config.section import Section
 from agentark.debates import protocols, scheduler, teams
 from agentark.engines.chat import Chat
 from agentark.engines.hosting import Host
@@ -19,7 +23,10 @@ from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.provenance import manifests
-from agentark.records.rows import Debate, EvaluationRow, Question, read_rows, write_json, write_rows
+from agentark.records.debates import Debate
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.files import read_rows, write_json, write_rows
+from agentark.records.questions import Question
 from agentark.running import stage
 from agentark.running.progress import Progress, say
 from agentark.traces.debate_statistics import Tally
@@ -46,8 +53,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Evaluation)
-    engine_settings = stage.settings(args.engine, sections.Engine)
+    settings = stage.settings(args.config, Evaluation)
+    engine_settings = stage.settings(args.engine, Engine)
     questions = list(read_rows(args.questions, Question))
     if not questions:
         raise UserError(f"{args.questions}: no questions to score on; give the dataset a larger part")
@@ -61,11 +68,11 @@ def work(args: argparse.Namespace) -> None:
             tally.add(row, verdicts_of(row))
         write_rows(args.held, debates)
         write_json(args.statistics, tally.sums())
-    used: dict[str, sections.Section] = {"evaluation": settings, "engine": engine_settings}
+    used: dict[str, Section] = {"evaluation": settings, "engine": engine_settings}
     asked_by = ["single"]
     if args.team:
-        used["debates"] = stage.settings(args.debates, sections.Debates)
-        used["team"] = stage.settings(args.team, sections.Team)
+        used["debates"] = stage.settings(args.debates, Debates)
+        used["team"] = stage.settings(args.team, Team)
         asked_by += [used["debates"].protocol, "self_consistency"]
     manifests.write_manifest(
         args.manifest,
@@ -83,8 +90,8 @@ def work(args: argparse.Namespace) -> None:
 
 async def scored(
     args: argparse.Namespace,
-    settings: sections.Evaluation,
-    engine_settings: sections.Engine,
+    settings: Evaluation,
+    engine_settings: Engine,
     models: Host,
     questions: list[Question],
 ) -> tuple[list[EvaluationRow], list[Debate]]:
@@ -94,8 +101,8 @@ async def scored(
     async def held(
         what: str,
         some: list[Question],
-        by: sections.Debates,
-        team: sections.Team,
+        by: Debates,
+        team: Team,
         protocol: Callable[[Question], tuple[str, dict[str, int]]] | None = None,
     ) -> tuple[list[Debate], float]:
         """One protocol over some questions, and its wall seconds; a question that failed has no answer and is wrong."""
@@ -128,13 +135,13 @@ async def scored(
         rows.extend(evaluation_row(row, **who, seconds=seconds / len(debates), seed=args.seed) for row in debates)
 
     if args.name in models:
-        once = sections.Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
-        alone = sections.Team(members=[sections.Member(model=args.name)])
+        once = Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
+        alone = Team(members=[Member(model=args.name)])
         score(*await held("single", questions, once, alone))
     some = share(questions, settings.baseline_share)
     if not args.team or not some:
         return rows, []
-    by, team = stage.settings(args.debates, sections.Debates), stage.settings(args.team, sections.Team)
+    by, team = stage.settings(args.debates, Debates), stage.settings(args.team, Team)
     if by.protocol == "single":
         return rows, []  # there was no talk to compare with
     debates, seconds = await held(by.protocol, some, by, team)

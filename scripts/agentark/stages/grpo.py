@@ -4,11 +4,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.grpo import Grpo
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.rows import RlPrompt, read_rows
+from agentark.records.files import read_rows
+from agentark.records.sets import RlPrompt
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import grpo, processes, session, weights
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Grpo)
+    settings = stage.settings(args.config, Grpo)
     folder = manifests.model_folder(args.policy)
     parents = [args.policy, args.prm, args.set]
     low, high = settings.pass_rate

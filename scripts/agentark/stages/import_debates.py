@@ -3,13 +3,16 @@
 import argparse
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.debates import Debates
 from agentark.debates import imported
 from agentark.errors import UserError
-from agentark.grading.answers import is_right, parse_gold
+from agentark.grading.comparing import is_right
+from agentark.grading.reading import parse_gold
 from agentark.provenance import manifests
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_rows
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Debate, Question, question_id, read_rows, write_rows
+from agentark.records.questions import Question, question_id
 from agentark.running import stage
 from agentark.running.progress import say
 
@@ -27,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Debates)
+    settings = stage.settings(args.config, Debates)
     train = {row.question_id: row for row in read_rows(args.train, Question)}
     held_out = {row.question_id: row for row in read_rows(args.held_out, Question)}
     debates: dict[str, Debate] = {}

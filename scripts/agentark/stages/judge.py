@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark.config import sections
-from agentark.debates import asking, scheduler
-from agentark.debates.asking import unexpected
+from agentark.config.engine import Engine
+from agentark.config.sets import Sets
+from agentark.debates import scheduler
+from agentark.debates.asking import asking, unexpected
 from agentark.engines.chat import Chat
 from agentark.provenance import manifests
-from agentark.records.rows import Judgement, Trace, by_question, write_rows
+from agentark.records.files import by_question, write_rows
+from agentark.records.sets import Judgement
+from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import examples, judging
@@ -30,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Sets)
-    engine_settings = stage.settings(args.engine, sections.Engine)
+    settings = stage.settings(args.config, Sets)
+    engine_settings = stage.settings(args.engine, Engine)
     n_choices = sum(1 for _ in choices(args.traces, settings))
     found: list[Judgement] = []
     if n_choices:
@@ -60,7 +63,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"judge        {len(found)} questions with several different traces, no valid list for {n_none}")
 
 
-def choices(path: Path, settings: sections.Sets) -> Iterator[list[Trace]]:
+def choices(path: Path, settings: Sets) -> Iterator[list[Trace]]:
     """What there is to choose from, question by question; where there is one trace, nothing is asked."""
     which = "exclude" if settings.corrective == "exclude" else "prefer"
     for _, traces in by_question([path], Trace):

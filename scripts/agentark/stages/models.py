@@ -8,7 +8,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.models import Model
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.running import stage
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Model)
+    settings = stage.settings(args.config, Model)
     say(f"model        {settings.source or settings.server.url}")
     if settings.server:
         manifest(args.manifest, settings, folder=None)
@@ -39,13 +39,13 @@ def work(args: argparse.Namespace) -> None:
     manifest(args.manifest, settings, folder=final)
 
 
-def manifest(path: Path, settings: sections.Model, folder: Path | None) -> None:
+def manifest(path: Path, settings: Model, folder: Path | None) -> None:
     manifests.write_manifest(
         path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=folder
     )
 
 
-def bring(settings: sections.Model, folder: Path) -> None:
+def bring(settings: Model, folder: Path) -> None:
     """Put the model's files into a new folder."""
     source = settings.source
     if source.startswith("package:"):
@@ -63,7 +63,7 @@ def bring(settings: sections.Model, folder: Path) -> None:
         download(settings, folder)
 
 
-def download(settings: sections.Model, folder: Path) -> None:
+def download(settings: Model, folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     files = [settings.gguf_file] if settings.gguf_file else ["*.safetensors", "*.json", "*.model", "*.jinja", "*.txt"]

@@ -4,11 +4,12 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.sets import Sets
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.questions.overlap import overlaps
-from agentark.records.rows import Question, read_rows, write_rows
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question
 from agentark.running import stage
 from agentark.running.progress import say
 
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Sets)
+    settings = stage.settings(args.config, Sets)
     train = list(read_rows(args.train, Question))
     benchmarks = [row for path in args.benchmarks for row in read_rows(path, Question)]
     found = list(overlaps(train, benchmarks))

@@ -9,7 +9,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from agentark.records.rows import atomic_path
+from agentark.records.files import atomic_path
 
 COLOURS = {
     "base": "#8c8c8c",

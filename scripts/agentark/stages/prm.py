@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from agentark.config import sections
+from agentark.config.prm import Prm
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.rows import StepExample, read_rows
+from agentark.records.files import read_rows
+from agentark.records.sets import StepExample
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import prm, processes, session, weights
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Prm)
+    settings = stage.settings(args.config, Prm)
     folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)
@@ -80,9 +81,7 @@ def work(args: argparse.Namespace) -> None:
     shutil.rmtree(args.checkpoints, ignore_errors=True)
 
 
-def split(
-    questions: list[prm.PrmQuestion], settings: sections.Prm
-) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
+def split(questions: list[prm.PrmQuestion], settings: Prm) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
     """Questions to keep back and to train on: ids are hashes, so their order is a fixed random one."""
     questions = sorted(questions, key=lambda question: question.traces[0].question_id)
     if settings.max_questions is not None:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.datasets import Dataset
 from agentark.provenance import manifests
 from agentark.questions import datasets
+from agentark.records.files import write_rows
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import write_rows
 from agentark.running import stage
 from agentark.running.progress import say
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Dataset)
+    settings = stage.settings(args.config, Dataset)
     rejected = Quarantine("rows", settings.rejected_share, f"datasets.{args.dataset}.rejected_share")
     parts = datasets.questions(args.dataset, settings, rejected, args.logs)
     rejected.judge(args.rejected)

@@ -5,14 +5,18 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark.config import sections
-from agentark.debates import asking, scheduler
+from agentark.config.engine import Engine
+from agentark.config.sets import Sets
+from agentark.debates import scheduler
+from agentark.debates.asking import asking
 from agentark.provenance import manifests
-from agentark.records.rows import StepValues, Trace, by_question, write_rows
+from agentark.records.files import by_question, write_rows
+from agentark.records.sets import StepValues
+from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import rollouts
-from agentark.sets.examples import traces_for_steps
+from agentark.sets.steps import traces_for_steps
 from agentark.traces.steps import Span
 
 
@@ -31,8 +35,8 @@ Item = tuple[Trace, str, list[Span]]
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Sets)
-    engine_settings = stage.settings(args.engine, sections.Engine)
+    settings = stage.settings(args.config, Sets)
+    engine_settings = stage.settings(args.engine, Engine)
     n_traces = sum(1 for _ in items(args.traces, settings))
     found: list[StepValues] = []
     if n_traces:
@@ -65,7 +69,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
 
 
-def items(path: Path, settings: sections.Sets) -> Iterator[Item]:
+def items(path: Path, settings: Sets) -> Iterator[Item]:
     for _, traces in by_question([path], Trace):
         yield from traces_for_steps(traces, settings)
 

@@ -5,26 +5,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.sets import Sets
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.rows import (
-    Judgement,
-    Row,
-    SkippedQuestion,
-    StepValues,
-    Trace,
-    TrainingExample,
-    by_question,
-    read_rows,
-    write_rows,
-    write_text,
-)
+from agentark.records.files import by_question, read_rows, write_rows, write_text
+from agentark.records.questions import SkippedQuestion
+from agentark.records.row import Row
+from agentark.records.sets import Judgement, StepValues, TrainingExample
+from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
-from agentark.sets import cards, examples
+from agentark.sets import cards, controls, examples, prompts, steps
 
-KINDS = ("rsft", "da", "prm", "rl", *examples.CONTROLS)
+KINDS = ("rsft", "da", "prm", "rl", *controls.CONTROLS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Sets)
+    settings = stage.settings(args.config, Sets)
     skipped = {row.question_id: row.reason for row in read_rows(args.skip, SkippedQuestion)}
     card = cards.Card(args.kind)
     write_rows(args.out, rows(args, settings, skipped, card))
@@ -69,13 +62,13 @@ def work(args: argparse.Namespace) -> None:
     say(f"sets         {args.kind}: {facts['rows']} rows from {used}")
 
 
-def rows(args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, str], card: cards.Card) -> Iterator[Row]:
+def rows(args: argparse.Namespace, settings: Sets, skipped: dict[str, str], card: cards.Card) -> Iterator[Row]:
     """The rows of all questions, in the order of the traces."""
     rsft = by_question([args.rsft], TrainingExample) if args.rsft else iter(())
     against = next(rsft, None)
     judged = {row.question_id: row.chosen for path in args.judged for row in read_rows(path, Judgement)}
     values = {row.trace_id: row for path in args.values for row in read_rows(path, StepValues)}
-    control = examples.ControlSet(args.kind) if args.kind in examples.CONTROLS else None
+    control = controls.ControlSet(args.kind) if args.kind in controls.CONTROLS else None
     shares = equal_shares(args.traces, settings, skipped) if settings.corrective == "equal" else None
     for question_id, traces in by_question(args.traces, Trace):
         if question_id in skipped:
@@ -83,9 +76,9 @@ def rows(args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, s
             continue
         made: Sequence[Row] = []
         if args.kind == "prm":
-            made = examples.step_examples(traces, settings, values)
+            made = steps.step_examples(traces, settings, values)
         elif args.kind == "rl":
-            made = [examples.rl_prompt(traces)]
+            made = [prompts.rl_prompt(traces)]
         elif control is None:
             which = shares.get(question_id, "none") if shares is not None else settings.corrective
             by_judge = judged.get(question_id, ())
@@ -100,7 +93,7 @@ def rows(args: argparse.Namespace, settings: sections.Sets, skipped: dict[str, s
         card.counts["tokens_fewer_than_rsft"] = control.owed_tokens
 
 
-def equal_shares(paths: Sequence[Path], settings: sections.Sets, skipped: dict[str, str]) -> dict[str, examples.Which]:
+def equal_shares(paths: Sequence[Path], settings: Sets, skipped: dict[str, str]) -> dict[str, examples.Which]:
     """For as many questions `only` corrective traces as `exclude` for others; questions with neither are left out."""
     able = {True: [], False: []}
     both: list[str] = []

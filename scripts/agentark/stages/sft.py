@@ -4,11 +4,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.sft import Sft
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.rows import TrainingExample, read_rows
+from agentark.records.files import read_rows
+from agentark.records.sets import TrainingExample
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import processes, session, sft, weights
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Sft)
+    settings = stage.settings(args.config, Sft)
     folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
     tokenizer = open_tokenizer(folder)

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from agentark.evaluation import summary
-from agentark.evaluation.summary import as_text
-from agentark.records.rows import EvaluationRow, atomic_path, read_rows, write_text
+from agentark.evaluation.summary import as_text, summary
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.files import atomic_path, read_rows, write_text
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from agentark.evaluation.statistics import exact_mcnemar, paired
-from agentark.records.rows import Debate, EvaluationRow, atomic_path, read_rows, write_text
+from agentark.records.debates import Debate
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.files import atomic_path, read_rows, write_text
 from agentark.traces.debate_statistics import Tally
 from agentark.traces.transcripts import as_html, lines
 

@@ -11,7 +11,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from agentark.records.rows import atomic_path
+from agentark.records.files import atomic_path
 from agentark.sets.cards import BIN
 
 FIRST = ["teacher", "dataset", "set", "questions", "questions_used", "rows", "tokens", "corrective_rows"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from agentark.grading.verifier import Agreement
-from agentark.records.rows import atomic_path
+from agentark.records.files import atomic_path
 
 
 def main(argv: list[str] | None = None) -> int:

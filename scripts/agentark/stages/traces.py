@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentark.config import sections
+from agentark.config.traces import Traces
 from agentark.grading.verifier import settled
 from agentark.provenance import manifests
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_json, write_rows
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Debate, Trace, Verdict, read_rows, write_json, write_rows
+from agentark.records.traces import Trace, Verdict
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.traces.debate_statistics import Tally
@@ -30,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
-    settings = stage.settings(args.config, sections.Traces)
+    settings = stage.settings(args.config, Traces)
     rejected = Quarantine("replies", settings.rejected_share, "traces.rejected_share")
     tally = Tally()
     known = (

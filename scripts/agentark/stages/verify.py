@@ -11,13 +11,18 @@ from collections.abc import Container, Iterator
 from functools import partial
 from pathlib import Path
 
-from agentark.config import sections
-from agentark.debates import asking, scheduler
-from agentark.debates.asking import unexpected
+from agentark.config.engine import Engine
+from agentark.config.traces import Traces
+from agentark.debates import scheduler
+from agentark.debates.asking import asking, unexpected
 from agentark.engines.chat import Chat
 from agentark.grading import verifier
 from agentark.provenance import manifests
-from agentark.records.rows import Debate, Question, Verdict, content_id, read_rows, write_json, write_rows, write_text
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_json, write_rows, write_text
+from agentark.records.questions import Question
+from agentark.records.row import content_id
+from agentark.records.traces import Verdict
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.traces.extraction import verdicts_of
@@ -40,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def work(args: argparse.Namespace) -> None:
-    settings = stage.settings(args.config, sections.Traces)
-    engine_settings = stage.settings(args.engine, sections.Engine)
+    settings = stage.settings(args.config, Traces)
+    engine_settings = stage.settings(args.engine, Engine)
     undecided, sample, n_answers = survey(args.debates, settings)
     names = undecided.keys() | sample
     verdicts: list[Verdict] = []
@@ -92,7 +97,7 @@ Item = tuple[str, Question, str, str | None, bool | None]
 """Id, question, answer, the trace if it is shown, the rules' verdict."""
 
 
-def survey(debates: Path, settings: sections.Traces) -> tuple[Counter[str], set[str], int]:
+def survey(debates: Path, settings: Traces) -> tuple[Counter[str], set[str], int]:
     """How often each undecided item occurs, a sample of the decided ones, and how many answers there are.
 
     The smallest hashes make the sample, so it is the same whatever the order.
@@ -113,7 +118,7 @@ def survey(debates: Path, settings: sections.Traces) -> tuple[Counter[str], set[
     return undecided, {name for _, name in sample}, n_answers
 
 
-def to_ask(debates: Path, settings: sections.Traces, names: Container[str]) -> Iterator[Item]:
+def to_ask(debates: Path, settings: Traces, names: Container[str]) -> Iterator[Item]:
     """Each item once, however many agents gave that answer."""
     asked: set[str] = set()
     for item in found(debates, settings):
@@ -122,7 +127,7 @@ def to_ask(debates: Path, settings: sections.Traces, names: Container[str]) -> I
             yield item
 
 
-def found(debates: Path, settings: sections.Traces) -> Iterator[Item]:
+def found(debates: Path, settings: Traces) -> Iterator[Item]:
     for debate in read_rows(debates, Debate):
         for turn, grade in zip(debate.turns, verdicts_of(debate), strict=True):
             if grade is not None and grade.answer is not None:

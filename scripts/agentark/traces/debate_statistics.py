@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from agentark.evaluation.scoring import first_round_vote
-from agentark.grading.answers import Grade, answer_key, is_right
-from agentark.records.rows import SOLVER, Debate, Turn
+from agentark.grading.comparing import answer_key, is_right
+from agentark.grading.grades import Grade
+from agentark.records.debates import SOLVER, Debate, Turn
 from agentark.traces.extraction import followed, key_of, kind_of
 
 

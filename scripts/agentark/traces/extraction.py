@@ -9,8 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agentark.engines.prompts import ANSWER_MARKER, answer_statement
-from agentark.grading.answers import Grade, answer_key, grade, majority
-from agentark.records.rows import SETTLER, SOLVER, Debate, GoldType, Trace, TraceKind, Turn, content_id
+from agentark.grading.comparing import answer_key, majority
+from agentark.grading.grades import Grade, grade
+from agentark.records.debates import SETTLER, SOLVER, Debate, Turn
+from agentark.records.questions import GoldType
+from agentark.records.row import content_id
+from agentark.records.traces import Trace, TraceKind
 from agentark.traces.steps import split_steps
 
 DOUBT, OTHERS = "Wait, let me check that.", "Another way of solving it gives {answer}, so there is a mistake above."

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentark.debates.protocols.conversation import label
-from agentark.grading.answers import is_right
-from agentark.records.rows import SETTLER, SOLVER, Debate, Turn
+from agentark.grading.comparing import is_right
+from agentark.records.debates import SETTLER, SOLVER, Debate, Turn
 from agentark.traces.extraction import followed, key_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

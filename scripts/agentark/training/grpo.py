@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from agentark.config.sections import Grpo
+from agentark.config.grpo import Grpo
 from agentark.engines.prompts import solve_messages
-from agentark.grading.answers import grade
-from agentark.records.rows import RlPrompt
+from agentark.grading.grades import grade
+from agentark.records.sets import RlPrompt
 from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.prm import ProcessRewardModel, score_steps

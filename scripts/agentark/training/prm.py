@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from agentark.config.sections import Prm, PrmStage
+from agentark.config.prm import Prm, PrmStage
 from agentark.engines.local_models import device, open_tokenizer
-from agentark.records.rows import GoldType, StepExample
+from agentark.records.questions import GoldType
+from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
 from agentark.traces.steps import split_steps
 from agentark.training import processes, session, weights

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agentark.engines import dialogue
 from agentark.engines.prompts import solve_messages
-from agentark.records.rows import GoldType
+from agentark.records.questions import GoldType
 
 _PROBE = "answer-probe"
 

@@ -16,9 +16,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from agentark.config.sections import Section
+from agentark.config.section import Section
 from agentark.provenance import manifests
-from agentark.records.rows import atomic_path, content_id
+from agentark.records.files import atomic_path
+from agentark.records.row import content_id
 from agentark.running.deadline import Deadline, StoppedError
 from agentark.running.ownership import own_folder
 from agentark.running.progress import Progress, say

@@ -22,8 +22,8 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from agentark.config.sections import Sft
-from agentark.records.rows import TrainingExample
+from agentark.config.sft import Sft
+from agentark.records.sets import TrainingExample
 from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn, render

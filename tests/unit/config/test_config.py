@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from agentark import cli
-from agentark.config import sections, study
+from agentark.config import study
+from agentark.config.section import Section
 from agentark.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -99,6 +100,6 @@ def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
 
 def test_every_key_is_described() -> None:
     for name, section in vars(study).items():
-        if isinstance(section, type) and issubclass(section, sections.Section):
+        if isinstance(section, type) and issubclass(section, Section):
             for key, field in section.model_fields.items():
                 assert field.description, f"{name}.{key} has no description"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentark.config import sections
+from agentark.config.engine import Engine
+from agentark.config.models import Model
+from agentark.config.sets import Sets
 from agentark.debates import asking
 from agentark.debates.protocols.conversation import QuestionFailedError
 from agentark.engines.chat import Chat, Reply, Sampling
@@ -16,8 +18,9 @@ from agentark.engines.prompts import Message
 from agentark.engines.scripted import Scripted
 from agentark.errors import UserError
 from agentark.provenance.manifests import file_sha256, read_manifest
-from agentark.records.rows import Judgement, StepValues, read_rows, write_rows
-from agentark.sets import examples, judging, rollouts
+from agentark.records.files import read_rows, write_rows
+from agentark.records.sets import Judgement, StepValues
+from agentark.sets import examples, judging, rollouts, steps
 from agentark.stages import judge, models, roll_out
 from agentark.traces.steps import split_steps
 from tests import tiny_model
@@ -70,7 +73,7 @@ def test_the_judge_sees_question_gold_and_numbered_traces() -> None:
 
 def test_what_the_judge_picks_makes_the_da_set_and_else_features_do() -> None:
     traces = [trace(ADD), trace(TENS, 1), trace(COUNT_UP, 2)]
-    settings = sections.Sets(da_selection="judge", da_traces=2, min_correct_agents=1)
+    settings = Sets(da_selection="judge", da_traces=2, min_correct_agents=1)
     counts: Counter[str] = Counter()
     picked = ["2-1", "0-1", "not-there"]
     rows = examples.training_examples("da", traces, settings, "prefer", counts, picked)
@@ -116,11 +119,11 @@ def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, mo
             return chat_of(lambda m, s: Reply("", status="failed", error="HTTP 500") if s.seed == 3 else "fine")
 
     monkeypatch.setattr(asking, "open_models", lambda *_: nullcontext(Models()))
-    monkeypatch.setattr(asking.provenance, "model_identity", lambda path: "model")
+    monkeypatch.setattr(asking.manifests, "model_identity", lambda path: "model")
 
     def work(n: int) -> None:
         line = {"stage": "judge", "n_items": n, "unit": "questions"}
-        with asking.asking(tmp_path, sections.Engine(), tmp_path, **line) as (chat, _, _):
+        with asking.asking(tmp_path, Engine(), tmp_path, **line) as (chat, _, _):
             for seed in range(n):
                 asyncio.run(chat([{"role": "user", "content": "?"}], Sampling(0.0, 8, seed=seed)))
 
@@ -132,14 +135,14 @@ def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, mo
 
 def test_values_label_the_steps() -> None:
     traces = [trace(RIGHT), trace(WRONG, 1, kind="wrong", answer="56")]
-    settings = sections.Sets(prm_labels="rollouts", rollout_model="m")
+    settings = Sets(prm_labels="rollouts", rollout_model="m")
     values = {
         "0-1": StepValues(trace_id="0-1", n=2, right=[2, 1, 2]),
         "1-1": StepValues(trace_id="1-1", n=2, right=[1, 0, 0]),
     }
-    rows = examples.step_examples(traces, settings, values)
+    rows = steps.step_examples(traces, settings, values)
     assert {row.trace_id: row.labels for row in rows} == {"0-1": [1, 1, 1], "1-1": [1, 0, 0]}
-    assert examples.step_examples(traces, settings, {}) == []
+    assert steps.step_examples(traces, settings, {}) == []
 
 
 def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:
@@ -149,11 +152,11 @@ def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:
 
 
 def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = sections.Model(source=str(tiny_model.build(tmp_path / "source")))
+    source = Model(source=str(tiny_model.build(tmp_path / "source")))
     (tmp_path / "model.json").write_text(source.model_dump_json())
     assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/model/manifest.json".split()) == 0
     (tmp_path / "sets.json").write_text(json.dumps({"rollouts": 2, "min_correct_agents": 1}))
-    (tmp_path / "engine.json").write_text(sections.Engine(kind="transformers", max_model_len=512).model_dump_json())
+    (tmp_path / "engine.json").write_text(Engine(kind="transformers", max_model_len=512).model_dump_json())
     some = [trace(RIGHT), trace(TENS, 1), trace(WRONG, 2, kind="wrong", answer="56")]
     write_rows(tmp_path / "0.jsonl.zst", some)
     arguments = f"--config {tmp_path}/sets.json --engine {tmp_path}/engine.json --model {tmp_path}/model/manifest.json"

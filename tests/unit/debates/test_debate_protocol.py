@@ -9,7 +9,8 @@ from agentark.debates.protocols.debate import peers
 from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.prompts import Message
 from agentark.engines.scripted import Scripted
-from agentark.records.rows import AGGREGATOR, SETTLER, SOLVER, Debate, Question
+from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate
+from agentark.records.questions import Question
 from tests.scripted_agents import ALONE, MARK, QUESTION, Script, held, marked, solutions, with_chat
 
 # Debate

@@ -7,8 +7,10 @@ import pytest
 
 from agentark.debates import imported
 from agentark.errors import UserError
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_rows
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Debate, Question, question_id, read_rows, write_rows
+from agentark.records.questions import Question, question_id
 from agentark.stages import import_debates
 from agentark.traces.extraction import traces_of
 

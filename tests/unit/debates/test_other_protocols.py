@@ -3,7 +3,7 @@
 import pytest
 
 from agentark.debates.protocols.macnet import predecessors
-from agentark.records.rows import AGGREGATOR, SOLVER
+from agentark.records.debates import AGGREGATOR, SOLVER
 from tests.scripted_agents import ALONE, held, in_order, marked, solutions
 
 # The others

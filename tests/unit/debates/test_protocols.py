@@ -12,7 +12,7 @@ from agentark.debates.protocols.conversation import QuestionFailedError
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.prompts import Message
 from agentark.errors import UserError
-from agentark.records.rows import SOLVER
+from agentark.records.debates import SOLVER
 from tests.scripted_agents import MARK, QUESTION, held, marked, with_chat
 
 # What every protocol must do

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agentark.config import sections
-from agentark.records.rows import Debate, Question, read_rows, write_rows
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.models import Member, Team
+from agentark.records.debates import Debate
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question
 
 N_QUESTIONS = 30
 ROOT = Path(__file__).parents[3]
@@ -23,10 +27,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(N_QUESTIONS)
     ]
     write_rows(folder / "questions.jsonl", rows)
-    settings = sections.Debates(options={"agents": 3, "rounds": 2, "stop": "none"}, temperature=0.7, max_tokens=6)
+    settings = Debates(options={"agents": 3, "rounds": 2, "stop": "none"}, temperature=0.7, max_tokens=6)
     (folder / "debates.json").write_text(settings.model_dump_json())
-    (folder / "engine.json").write_text(sections.Engine(in_flight=5).model_dump_json())
-    (folder / "team.json").write_text(sections.Team(members=[sections.Member(model="m")]).model_dump_json())
+    (folder / "engine.json").write_text(Engine(in_flight=5).model_dump_json())
+    (folder / "team.json").write_text(Team(members=[Member(model="m")]).model_dump_json())
     (folder / "model").mkdir()
     (folder / "model" / "weights").touch()
     manifest = {"settings": {"source": "x"}, "folder": "model", "files": {"weights": "their digest"}}

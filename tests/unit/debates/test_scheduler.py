@@ -7,7 +7,8 @@ import pytest
 
 from agentark.debates import scheduler
 from agentark.debates.protocols.conversation import QuestionFailedError
-from agentark.records.rows import Debate, Question
+from agentark.records.debates import Debate
+from agentark.records.questions import Question
 
 
 def questions(n: int) -> list[Question]:

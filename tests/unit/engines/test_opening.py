@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from agentark.config import sections
+from agentark.config.engine import Engine as EngineSettings
 from agentark.engines import opening
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.dialogue import prompt_ids, render
@@ -34,9 +34,9 @@ def user(text: str) -> list[Message]:
     return [{"role": "user", "content": text}]
 
 
-def settings(kind: str) -> sections.Engine:
+def settings(kind: str) -> EngineSettings:
     # float32, so that the order of a batch cannot turn a near tie.
-    return sections.Engine(kind=kind, dtype="float32", max_model_len=8192, seed=3)
+    return EngineSettings(kind=kind, dtype="float32", max_model_len=8192, seed=3)
 
 
 def ask(engine: Engine, texts: list[str], sampling: Sampling) -> list[Reply]:
@@ -167,7 +167,7 @@ def test_the_seed_decides_and_a_fault_is_raised_to_all(kind, folder, monkeypatch
 def test_auto_takes_transformers_where_vllm_is_missing_and_says_so(folder, monkeypatch):
     monkeypatch.setattr(opening.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(Progress, "terminal", io.StringIO())
-    with closing(open_engine(folder, sections.Engine(max_model_len=64))) as opened:
+    with closing(open_engine(folder, EngineSettings(max_model_len=64))) as opened:
         assert opened.name == "transformers"
     assert "engine: transformers (vLLM is not installed" in Progress.terminal.getvalue()
 
@@ -179,7 +179,7 @@ def test_auto_takes_transformers_where_vllm_cannot_start_and_says_what_to_instal
 
     monkeypatch.setattr(opening, "ctypes", SimpleNamespace(CDLL=missing))
     monkeypatch.setattr(Progress, "terminal", io.StringIO())
-    with closing(open_engine(folder, sections.Engine(max_model_len=64))) as opened:
+    with closing(open_engine(folder, EngineSettings(max_model_len=64))) as opened:
         assert opened.name == "transformers"
     assert (
         "engine: transformers (vLLM needs libnuma on a CPU; Debian: apt install libnuma1"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentark.config import sections
+from agentark.config.models import Server as ServerSettings
 from agentark.engines import server
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.server import Server
@@ -73,7 +73,7 @@ class Faulty:
 
     def ask(self, n: int = 1, sampling: Sampling = SAMPLING, **settings: Any) -> list[Reply]:
         async def all_at_once() -> list[Reply]:
-            engine = Server(sections.Server(url=self.url, model="m", **settings))
+            engine = Server(ServerSettings(url=self.url, model="m", **settings))
             messages = [{"role": "user", "content": "What is 2 + 3?"}]
             return await asyncio.gather(*(engine.chat(messages, sampling) for _ in range(n)))
 
@@ -179,7 +179,7 @@ def test_a_request_that_keeps_failing_is_a_failed_reply_with_the_reason(serve):
 
 def test_a_server_that_is_not_there_fails_requests_and_raises_nothing():
     async def ask() -> Reply:
-        engine = Server(sections.Server(url="http://127.0.0.1:9/v1", model="m", retries=1))
+        engine = Server(ServerSettings(url="http://127.0.0.1:9/v1", model="m", retries=1))
         return await engine.chat([{"role": "user", "content": "?"}], SAMPLING)
 
     reply = asyncio.run(ask())
@@ -206,7 +206,7 @@ def test_what_will_not_pass_stops_with_a_cure_and_without_the_key(answer, settin
 def test_a_missing_key_is_named(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(UserError, match="set the environment variable NO_SUCH_KEY"):
-        Server(sections.Server(url="http://localhost/v1", model="m", key_env="NO_SUCH_KEY"))
+        Server(ServerSettings(url="http://localhost/v1", model="m", key_env="NO_SUCH_KEY"))
 
 
 def test_too_long_a_prompt_is_an_overflow_and_other_refusals_are_not(serve):
@@ -250,7 +250,7 @@ def test_the_rate_limit_spaces_requests(serve):
 
 
 def test_the_key_is_in_nothing_that_is_written_down(serve):
-    engine = Server(sections.Server(url="http://localhost/v1", model="m", key_env="PLANTED_KEY"))
+    engine = Server(ServerSettings(url="http://localhost/v1", model="m", key_env="PLANTED_KEY"))
     assert KEY not in json.dumps(engine.facts)
     with pytest.raises(ValueError, match="url"):
-        sections.Server(url="https://user:secret@host/v1", model="m")
+        ServerSettings(url="https://user:secret@host/v1", model="m")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from agentark.evaluation import summary
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
-from agentark.evaluation.summary import COLUMNS, as_text
-from agentark.records.rows import AGGREGATOR, SETTLER, SOLVER, Debate, EvaluationRow, Question, Turn
+from agentark.evaluation.summary import COLUMNS, as_text, summary
+from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.questions import Question
 
 
 def row(number: int, correct: bool, **more: object) -> EvaluationRow:

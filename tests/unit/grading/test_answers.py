@@ -6,17 +6,10 @@ from typing import get_args
 
 import pytest
 
-from agentark.grading.answers import (
-    Grade,
-    answer_key,
-    equivalent,
-    extract_answer,
-    grade,
-    majority,
-    parse_gold,
-    token_f1,
-)
-from agentark.records.rows import GoldType
+from agentark.grading.comparing import answer_key, equivalent, majority, token_f1
+from agentark.grading.grades import Grade, grade
+from agentark.grading.reading import extract_answer, parse_gold
+from agentark.records.questions import GoldType
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not at {DATA}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentark.grading.answers import grade
+from agentark.grading.grades import grade
 
 RIGHT, WRONG, NOBODY_KNOWS = True, False, None
 

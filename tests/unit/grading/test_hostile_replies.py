@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentark.grading import answers, proving
-from agentark.grading.answers import answer_key, equivalent, extract_answer, grade
-from agentark.records.rows import GoldType
+from agentark.grading import proving
+from agentark.grading.comparing import answer_key, equivalent
+from agentark.grading.grades import grade
+from agentark.grading.reading import MAX_ANSWER_CHARS, extract_answer
+from agentark.records.questions import GoldType
 
 GOLD_TYPES = get_args(GoldType)
 
@@ -138,7 +140,7 @@ def test_forked_child_has_its_own_process():
 @given(st.text(max_size=300), st.sampled_from(GOLD_TYPES))
 def test_any_text_is_survived(text, gold_type):
     answer = extract_answer(text, gold_type)
-    assert answer is None or 0 < len(answer) <= answers.MAX_ANSWER_CHARS
+    assert answer is None or 0 < len(answer) <= MAX_ANSWER_CHARS
     assert equivalent(text, text, gold_type) is True
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from agentark.config import sections
+from agentark.config.engine import Engine
+from agentark.config.models import Model
 from agentark.engines.chat import Reply
 from agentark.grading import verifier
 from agentark.grading.verifier import Agreement
 from agentark.provenance.manifests import read_manifest
-from agentark.records.rows import SETTLER, Debate, Question, Trace, Turn, Verdict, read_rows, write_rows
+from agentark.records.debates import SETTLER, Debate, Turn
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question
+from agentark.records.traces import Trace, Verdict
 from agentark.stages import models, traces, verify
 from agentark.traces.extraction import verdicts_of
 from tests import tiny_model
@@ -84,12 +88,10 @@ def test_its_verdict_stands_only_where_rules_have_none() -> None:
 def test_the_stage_asks_each_answer_once_and_the_traces_follow_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "model.json").write_text(
-        sections.Model(source=str(tiny_model.build(tmp_path / "source"))).model_dump_json()
-    )
+    (tmp_path / "model.json").write_text(Model(source=str(tiny_model.build(tmp_path / "source"))).model_dump_json())
     assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/model/manifest.json".split()) == 0
     (tmp_path / "traces.json").write_text('{"audit": 2}')
-    engine = sections.Engine(kind="transformers", max_model_len=512)
+    engine = Engine(kind="transformers", max_model_len=512)
     (tmp_path / "engine.json").write_text(engine.model_dump_json())
     said = ["The answer is It rained.", "The answer is the weather.", "The answer is the weather.", "=1+1"]
     rows = []

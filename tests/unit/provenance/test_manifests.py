@@ -32,15 +32,15 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_comments_docstrings_and_layout_do_not_count(library: Path) -> None:
     before = digest("traces")
-    edit(library / "traces.py", '"""', '"""Other words. ')
-    with (library / "traces.py").open("a") as handle:
+    edit(library / "traces/extraction.py", '"""', '"""Other words. ')
+    with (library / "traces/extraction.py").open("a") as handle:
         handle.write("\n\n# a comment\n")
     assert digest("traces") == before
 
 
 def test_a_module_that_a_stage_imports_counts_also_indirectly(library: Path) -> None:
     before = {stage: digest(stage) for stage in ("traces", "evaluate", "summarise", "plot_accuracy")}
-    edit(library / "grading.py", "import ", "CHANGED = 1\nimport ")
+    edit(library / "grading/comparing.py", "import ", "CHANGED = 1\nimport ")
     after = {stage: digest(stage) for stage in before}
     assert {stage for stage in before if before[stage] != after[stage]} == {"traces", "evaluate"}
 

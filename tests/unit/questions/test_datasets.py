@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from agentark.config.sections import Dataset
+from agentark.config.datasets import Dataset
 from agentark.errors import UserError
 from agentark.questions import datasets
-from agentark.records.quarantine import Quarantine
-from agentark.records.rows import RejectedRow, question_id, read_rows
+from agentark.records.files import read_rows
+from agentark.records.quarantine import Quarantine, RejectedRow
+from agentark.records.questions import question_id
 from agentark.stages import questions as questions_stage
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import reasoning_gym
 
-from agentark.config.sections import Dataset
+from agentark.config.datasets import Dataset
 from agentark.debates import imported
 from agentark.questions.datasets import questions as questions_of
 from agentark.questions.overlap import overlaps
+from agentark.records.files import read_rows, write_rows
 from agentark.records.quarantine import Quarantine
-from agentark.records.rows import Question, SkippedQuestion, question_id, read_rows, write_rows
+from agentark.records.questions import Question, SkippedQuestion, question_id
 from agentark.stages import overlap as overlap_stage
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from agentark.errors import UserError
-from agentark.records.rows import Question, question_id, read_rows, write_rows
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question, question_id
 
 
 def question(text: str) -> Question:

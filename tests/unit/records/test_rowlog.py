@@ -7,8 +7,8 @@ import pytest
 
 from agentark.debates.replies import ReplyLog
 from agentark.engines.chat import Reply, Sampling
+from agentark.records.debates import FailedQuestion
 from agentark.records.rowlog import RowLog
-from agentark.records.rows import FailedQuestion
 
 
 def row(name: str, reason: str = "r") -> FailedQuestion:

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from agentark.config import sections
+from agentark.config.sft import Sft
 from agentark.provenance import manifests
-from agentark.records.rows import write_rows, write_text
+from agentark.records.files import write_rows, write_text
 from agentark.running import deadline
 from agentark.stages import sft
 from agentark.training import session
@@ -50,7 +50,7 @@ def train(tmp_path: Path):
     folder = tiny_model.build(tmp_path / "base" / "model")
     model = folder.parent / "manifest.json"
     manifests.write_manifest(model, kind="model", stage="models", settings={}, parents=[], folder=folder)
-    settings = sections.Sft(batch_size=2, micro_batch_size=2, epochs=2, max_length=128)
+    settings = Sft(batch_size=2, micro_batch_size=2, epochs=2, max_length=128)
     write_text(tmp_path / "sft.json", settings.model_dump_json())
     write_rows(tmp_path / "set.jsonl", [example(i) for i in range(6)])
 

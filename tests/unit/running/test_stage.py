@@ -17,7 +17,8 @@ STAGES = sorted(path.stem for path in (Path(stage.__file__).parents[1] / "stages
 
 def run(work: str, tmp_path: Path) -> tuple[subprocess.CompletedProcess[str], str]:
     """A stage program whose work is these lines, in a process of its own: it redirects the process's output."""
-    program = "from agentark import stage\nfrom agentark.errors import UserError\nfrom agentark.progress import say\n"
+    program = "from agentark.errors import UserError\nfrom agentark.running import stage\n"
+    program += "from agentark.running.progress import say\n"
     program += f"def work(args):\n    {work}\nraise SystemExit(stage.run(work, stage.parser('').parse_args()))"
     command = [sys.executable, "-c", program, "--config", "c", "--log", str(tmp_path / "log")]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -51,7 +52,7 @@ def test_output_goes_to_the_log_and_progress_to_both(tmp_path: Path) -> None:
 
 
 def test_unreadable_settings_are_one_sentence(tmp_path: Path) -> None:
-    from agentark.config.sections import Sft
+    from agentark.config.sft import Sft
 
     (tmp_path / "sft.json").write_text('{"epoch": 1}')
     with pytest.raises(UserError, match=r"sft\.json: not readable as Sft"):

@@ -7,9 +7,8 @@ import time
 import msgspec
 import pytest
 
-from agentark.records.rows import Trace
-from agentark.sets import diversity
-from agentark.sets.diversity import _equations, different_traces
+from agentark.records.traces import Trace
+from agentark.sets.diversity import _equations, different_traces, diversity
 from agentark.traces.steps import split_steps
 
 ADD = "He has 12 apples and buys 45 more. 12 + 45 = 57. The answer is 57."

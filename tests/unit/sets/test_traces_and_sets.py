@@ -8,22 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agentark.config.sections import Sets
-from agentark.records.rows import (
-    AGGREGATOR,
-    SETTLER,
-    SOLVER,
-    Debate,
-    Question,
-    SkippedQuestion,
-    Trace,
-    TrainingExample,
-    Turn,
-    question_id,
-    read_rows,
-    write_rows,
-)
-from agentark.sets import examples
+from agentark.config.sets import Sets
+from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question, SkippedQuestion, question_id
+from agentark.records.sets import TrainingExample
+from agentark.records.traces import Trace
+from agentark.sets import controls, examples, prompts, steps
 from agentark.stages import sets as sets_stage
 from agentark.stages import traces as traces_stage
 from agentark.traces.extraction import as_completion, traces_of
@@ -39,7 +30,7 @@ QUESTION = Question(
 
 
 def turn(agent: int, number: int, reply: str, **more: object) -> Turn:
-    from agentark.grading.answers import extract_answer
+    from agentark.grading.reading import extract_answer
 
     role = SETTLER if agent == AGGREGATOR else SOLVER
     answer = extract_answer(reply, "number")
@@ -190,18 +181,18 @@ def test_each_control_takes_what_it_says() -> None:
     )
     rsft = made("rsft", debate)
     assert rsft[0].completion == RIGHT
-    rows = {kind: examples.ControlSet(kind).rows(debate, rsft) for kind in examples.CONTROLS}
+    rows = {kind: controls.ControlSet(kind).rows(debate, rsft) for kind in controls.CONTROLS}
     assert [(row.completion, row.answer_start) for row in rows["answer_only"]] == [("The answer is 9.", 0)]
     assert [row.completion for row in rows["single_cot"]] == [WRONG]
     assert [row.completion for row in rows["rejection"]] == [OTHER.replace("So the", "The")]
     assert [row.completion for row in rows["majority"]] == [WRONG]
-    assert {row.method for kind in examples.CONTROLS for row in rows[kind]} == set(examples.CONTROLS)
+    assert {row.method for kind in controls.CONTROLS for row in rows[kind]} == set(controls.CONTROLS)
 
 
 def test_a_control_pays_back_what_an_earlier_question_could_not_give() -> None:
     none_at_first = list(traces_of(held(turn(0, 1, WRONG), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))))
     two_at_first = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER))))
-    control = examples.ControlSet("rejection")
+    control = controls.ControlSet("rejection")
     assert control.rows(none_at_first, made("rsft", none_at_first)) == []
     assert control.owed_rows == 1
     assert len(control.rows(two_at_first, made("rsft", two_at_first))) == 2
@@ -211,15 +202,15 @@ def test_a_control_pays_back_what_an_earlier_question_could_not_give() -> None:
 def test_a_control_has_as_many_tokens_as_rsft() -> None:
     """T14: within 1%, where there are traces of several lengths to choose from."""
     drawn = random.Random(0)
-    control, rsft_tokens, control_tokens, n_rows = examples.ControlSet("rejection"), 0, 0, 0
+    control, rsft_tokens, control_tokens, n_rows = controls.ControlSet("rejection"), 0, 0, 0
     for _ in range(200):
         texts = [" ".join(["so"] * drawn.randrange(5, 60)) + f"\n{RIGHT}" for _ in range(6)]
         debate = list(traces_of(held(*(turn(agent, 1, text) for agent, text in enumerate(texts)))))
         rsft = made("rsft", debate)
         rows = control.rows(debate, rsft)
         n_rows += len(rows)
-        rsft_tokens += sum(examples.n_tokens(row.completion) for row in rsft)
-        control_tokens += sum(examples.n_tokens(row.completion) for row in rows)
+        rsft_tokens += sum(controls.n_tokens(row.completion) for row in rsft)
+        control_tokens += sum(controls.n_tokens(row.completion) for row in rows)
     assert n_rows == 200
     assert control_tokens == pytest.approx(rsft_tokens, rel=0.01)
 
@@ -227,21 +218,21 @@ def test_a_control_has_as_many_tokens_as_rsft() -> None:
 def test_steps_shared_with_a_right_trace_are_right() -> None:
     half = "2 + 3 = 5\n5 + 4 = 8\nThe answer is 8."
     debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, half))))
-    rows = examples.step_examples(debate, Sets(prm_traces=4))
+    rows = steps.step_examples(debate, Sets(prm_traces=4))
     labels = {row.agent: row.labels for row in rows}
     assert labels == {0: [1, 1, 1], 1: [1, 0, 0]}
-    by_outcome = {row.agent: row.labels for row in examples.step_examples(debate, Sets(prm_labels="outcome"))}
+    by_outcome = {row.agent: row.labels for row in steps.step_examples(debate, Sets(prm_labels="outcome"))}
     assert by_outcome == {0: [1, 1, 1], 1: [0, 0, 0]}
     for row in rows:
         assert [row.text[a:b] for a, b in row.steps] == row.text.split("\n")
 
 
 def test_a_question_without_both_labels_gives_no_steps() -> None:
-    assert examples.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
+    assert steps.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
 
 
 def test_pass_rate_counts_agents_turns() -> None:
-    assert examples.rl_prompt(traces()).pass_rate == 0.75
+    assert prompts.rl_prompt(traces()).pass_rate == 0.75
 
 
 # The stages
@@ -273,7 +264,7 @@ def built(folder: Path, kind: str, *shards: str, skip: list[SkippedQuestion] = [
     (folder / "sets.json").write_text(json.dumps(settings))
     arguments = f"--config {folder}/sets.json --kind {kind} --skip {folder}/skip.jsonl --out {folder}/{kind}.jsonl"
     arguments += f" --card {folder}/{kind}.card.json --page {folder}/{kind}.card.md"
-    arguments += f" --rsft {folder}/rsft.jsonl" if kind in examples.CONTROLS else ""
+    arguments += f" --rsft {folder}/rsft.jsonl" if kind in controls.CONTROLS else ""
     shard_files = [str(folder / f"{shard}.jsonl.zst") for shard in shards or ("0",)]
     return sets_stage.main([*arguments.split(), "--traces", *shard_files])
 
@@ -351,7 +342,7 @@ def test_a_control_is_made_of_the_questions_of_rsft(tmp_path: Path) -> None:
     assert extracted(tmp_path, debates) == 0
     assert built(tmp_path, "rsft") == 0
     rsft = list(read_rows(tmp_path / "rsft.jsonl", TrainingExample))
-    for kind in examples.CONTROLS:
+    for kind in controls.CONTROLS:
         assert built(tmp_path, kind) == 0
         rows = list(read_rows(tmp_path / f"{kind}.jsonl", TrainingExample))
         assert {row.question_id for row in rows} <= {row.question_id for row in rsft}

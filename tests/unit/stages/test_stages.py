@@ -8,18 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from agentark.config import sections
+from agentark.config.debates import Debates
+from agentark.config.engine import Engine
+from agentark.config.evaluation import Evaluation
+from agentark.config.models import Member, Model, Team
 from agentark.provenance import manifests
-from agentark.records.rows import (
-    AGGREGATOR,
-    Debate,
-    EvaluationRow,
-    FailedQuestion,
-    Question,
-    question_id,
-    read_rows,
-    write_rows,
-)
+from agentark.records.debates import AGGREGATOR, Debate, FailedQuestion
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.files import read_rows, write_rows
+from agentark.records.questions import Question, question_id
 from agentark.stages import debates, evaluate, models, plot_accuracy, summarise
 from agentark.traces.debate_statistics import Tally
 from tests import tiny_model
@@ -43,13 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
     )
     frozen = {
-        "models": sections.Model(source=str(source)),
-        "engine": sections.Engine(kind="transformers", max_model_len=512, in_flight=4),
-        "debates": sections.Debates(
+        "models": Model(source=str(source)),
+        "engine": Engine(kind="transformers", max_model_len=512, in_flight=4),
+        "debates": Debates(
             options={"agents": 2, "rounds": 2, "stop": "none"}, temperature=0.7, max_tokens=6, failed_share=0.0
         ),
-        "team": sections.Team(members=[sections.Member(model="tiny")]),
-        "evaluation": sections.Evaluation(max_tokens=6, baseline_share=0.5),
+        "team": Team(members=[Member(model="tiny")]),
+        "evaluation": Evaluation(max_tokens=6, baseline_share=0.5),
     }
     for name, section in frozen.items():
         (folder / f"{name}.json").write_text(section.model_dump_json())
@@ -92,7 +89,7 @@ def test_an_unusable_model_ends_with_one_sentence(
         source = str(tiny_model.build(tmp_path / "source"))
     if broken:
         (tmp_path / "source" / broken).unlink()
-    (tmp_path / "model.json").write_text(sections.Model(source=source).model_dump_json())
+    (tmp_path / "model.json").write_text(Model(source=source).model_dump_json())
     out = tmp_path / "out" / "manifest.json"
     assert models.main(f"--config {tmp_path}/model.json --manifest {out}".split()) == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -137,7 +134,7 @@ def test_a_killed_job_goes_on_where_it_was_and_asks_no_finished_request_again(fo
 def test_another_round_asks_only_what_is_new(folder: Path, tmp_path: Path) -> None:
     hold(folder, tmp_path / "0")
     before = len((tmp_path / "0.work" / "replies.jsonl").read_bytes().splitlines())
-    longer = sections.Debates(options={"agents": 2, "rounds": 3, "stop": "none"}, temperature=0.7, max_tokens=6)
+    longer = Debates(options={"agents": 2, "rounds": 3, "stop": "none"}, temperature=0.7, max_tokens=6)
     (tmp_path / "longer.json").write_text(longer.model_dump_json())
     rows = hold(folder, tmp_path / "0", settings=tmp_path / "longer.json")
     after = len((tmp_path / "0.work" / "replies.jsonl").read_bytes().splitlines())
@@ -146,7 +143,7 @@ def test_another_round_asks_only_what_is_new(folder: Path, tmp_path: Path) -> No
 
 
 def test_shards_share_the_questions_out(folder: Path, tmp_path: Path) -> None:
-    settings = sections.Debates(protocol="single", max_tokens=2, shards=4)
+    settings = Debates(protocol="single", max_tokens=2, shards=4)
     (tmp_path / "debates.json").write_text(settings.model_dump_json())
     seen: list[str] = []
     for shard in range(4):
@@ -157,10 +154,10 @@ def test_shards_share_the_questions_out(folder: Path, tmp_path: Path) -> None:
 
 def test_two_local_models_debate_in_one_team(folder: Path, tmp_path: Path) -> None:
     tiny_model.build(tmp_path / "other", seed=1)
-    (tmp_path / "other.json").write_text(sections.Model(source=str(tmp_path / "other")).model_dump_json())
+    (tmp_path / "other.json").write_text(Model(source=str(tmp_path / "other")).model_dump_json())
     assert models.main(f"--config {tmp_path}/other.json --manifest {tmp_path}/made/manifest.json".split()) == 0
-    members = [sections.Member(model="tiny"), sections.Member(model="other", temperature=0.1)]
-    (tmp_path / "team.json").write_text(sections.Team(members=members).model_dump_json())
+    members = [Member(model="tiny"), Member(model="other", temperature=0.1)]
+    (tmp_path / "team.json").write_text(Team(members=members).model_dump_json())
     arguments = f"--config {folder}/debates.json --engine {folder}/engine.json --team {tmp_path}/team.json"
     arguments += f" --models tiny={folder}/model/manifest.json other={tmp_path}/made/manifest.json --teacher pair"
     arguments += f" --questions {folder}/questions.jsonl --work {tmp_path}/work --out {tmp_path}/0.jsonl.zst"
@@ -176,7 +173,7 @@ def test_failed_questions_are_listed_and_the_job_stops_above_the_share(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Prompts of every question are longer than this context.
-    (tmp_path / "engine.json").write_text(sections.Engine(kind="transformers", max_model_len=64).model_dump_json())
+    (tmp_path / "engine.json").write_text(Engine(kind="transformers", max_model_len=64).model_dump_json())
     long = [
         Question(
             question_id=str(i), dataset="d", split="train", question="x " * 400 * (i == 2), gold="1", gold_type="number"
@@ -195,7 +192,7 @@ def test_failed_questions_are_listed_and_the_job_stops_above_the_share(
     assert not (tmp_path / "0.jsonl.zst").exists()
     (failed,) = read_rows(tmp_path / "work" / "failed.jsonl", FailedQuestion)
     assert failed.question_id == "2"
-    tolerant = sections.Debates(**json.loads((folder / "debates.json").read_text()) | {"failed_share": 0.25})
+    tolerant = Debates(**json.loads((folder / "debates.json").read_text()) | {"failed_share": 0.25})
     (tmp_path / "tolerant.json").write_text(tolerant.model_dump_json())
     assert debates.main(arguments.replace(f"{folder}/debates.json", f"{tmp_path}/tolerant.json").split()) == 0
     assert len(list(read_rows(tmp_path / "0.jsonl.zst", Debate))) == 3
@@ -243,7 +240,7 @@ def test_a_teacher_is_scored_beside_its_debate_and_votes(folder: Path, tmp_path:
 def test_a_teacher_that_does_not_debate_is_scored_once(
     folder: Path, tmp_path: Path, protocol: str, expected: dict[str, int]
 ) -> None:
-    settings = sections.Debates(protocol=protocol, temperature=0.7, max_tokens=6)
+    settings = Debates(protocol=protocol, temperature=0.7, max_tokens=6)
     (tmp_path / "debates.json").write_text(settings.model_dump_json())
     arguments = as_teacher(tmp_path, tmp_path)
     arguments[arguments.index("--team") + 1] = f"{folder}/team.json"

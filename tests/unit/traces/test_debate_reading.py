@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from agentark import cli
-from agentark.grading.answers import Grade
-from agentark.records.rows import AGGREGATOR, SETTLER, SOLVER, Debate, EvaluationRow, Question, Turn, write_rows
+from agentark.grading.grades import Grade
+from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
+from agentark.records.evaluations import EvaluationRow
+from agentark.records.files import write_rows
+from agentark.records.questions import Question
 from agentark.stages import summarise_debates
 from agentark.traces.debate_statistics import Tally
 from agentark.traces.extraction import verdicts_of

@@ -4,18 +4,19 @@ import statistics
 import pytest
 import torch
 
-from agentark.config import sections
+from agentark.config.grpo import Grpo
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
-from agentark.grading.answers import Grade
+from agentark.grading.grades import Grade
 from agentark.provenance import manifests
-from agentark.records.rows import RlPrompt, write_rows, write_text
+from agentark.records.files import write_rows, write_text
+from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
 from agentark.training import grpo, prm, session, weights
 from tests import tiny_model
 
 
-def settings(**changes) -> sections.Grpo:
+def settings(**changes) -> Grpo:
     tiny = {
         "learning_rate": 1e-3,
         "beta": 0.0,
@@ -25,7 +26,7 @@ def settings(**changes) -> sections.Grpo:
         "micro_batch_size": 4,
         "max_tokens": 6,
     }
-    return sections.Grpo(**tiny | changes)
+    return Grpo(**tiny | changes)
 
 
 def prompts(n: int = 4, pass_rate: float = 0.5) -> list[RlPrompt]:

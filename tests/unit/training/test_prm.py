@@ -5,19 +5,20 @@ import random
 import pytest
 import torch
 
-from agentark.config import sections
+from agentark.config.prm import Prm
 from agentark.engines.local_models import open_tokenizer
 from agentark.provenance import manifests
-from agentark.records.rows import StepExample, write_rows, write_text
+from agentark.records.files import write_rows, write_text
+from agentark.records.sets import StepExample
 from agentark.stages import prm as program
 from agentark.traces.steps import split_steps
 from agentark.training import prm, weights
 from tests import tiny_model
 
 
-def settings(**changes) -> sections.Prm:
+def settings(**changes) -> Prm:
     stages = {"stage1": {"learning_rate": 3e-3, "epochs": 1}, "stage2": {"learning_rate": 1e-3, "epochs": 1}}
-    return sections.Prm.model_validate({"batch_size": 4, "max_length": 200, "negatives": 4} | stages | changes)
+    return Prm.model_validate({"batch_size": 4, "max_length": 200, "negatives": 4} | stages | changes)
 
 
 def trace(question: int, agent: int, lines: list[tuple[str, int]]) -> StepExample:

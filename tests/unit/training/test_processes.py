@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agentark.config import sections
+from agentark.config.sft import Sft
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.rows import write_rows, write_text
+from agentark.records.files import write_rows, write_text
 from agentark.training import prm, processes
 from tests import tiny_model
 from tests.unit.training import test_grpo, test_sft
@@ -102,4 +102,4 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     }
     with pytest.raises(UserError, match=r"sft.batch_size: an update of 6 cannot be shared by 4 GPUs"):
         processes.shares(6, 8, "sft.batch_size")
-    assert sections.Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"
+    assert Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from agentark.config import sections
+from agentark.config.sft import Sft
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
 from agentark.provenance import manifests
-from agentark.records.rows import TrainingExample, write_rows, write_text
+from agentark.records.files import write_rows, write_text
+from agentark.records.sets import TrainingExample
 from agentark.stages import sft as program
 from agentark.training import session, sft, weights
 from agentark.training.logprobs import token_logps
@@ -19,9 +20,9 @@ from tests import tiny_model
 MODES = ["sum", "token_mean", "separate"]
 
 
-def settings(**changes) -> sections.Sft:
+def settings(**changes) -> Sft:
     tiny = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 4, "micro_batch_size": 4, "max_length": 128}
-    return sections.Sft(**tiny | changes)
+    return Sft(**tiny | changes)
 
 
 def example(number: int, reasoning: str = "first add, which gives ", weight: float = 1.0) -> TrainingExample:

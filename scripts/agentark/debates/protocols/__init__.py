@@ -23,8 +23,9 @@ import pydantic
 
 from agentark.debates.protocols.conversation import Ask
 from agentark.errors import UserError
-from agentark.grading.answers import answer_key
-from agentark.records.rows import SOLVER, Debate, GoldType, Question, Turn
+from agentark.grading.comparing import answer_key
+from agentark.records.debates import SOLVER, Debate, Turn
+from agentark.records.questions import GoldType, Question
 
 Protocol = Callable[..., Awaitable[str | None]]
 

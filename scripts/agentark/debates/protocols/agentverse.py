@@ -13,7 +13,8 @@ from pydantic import Field
 from agentark.debates.protocols import last_word
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.records.rows import AGGREGATOR, Question, Turn
+from agentark.records.debates import AGGREGATOR, Turn
+from agentark.records.questions import Question
 
 RECRUIT = "Name {n} kinds of experts who should check a solution of this question, one a line, a few words each."
 SOLVE = "Use the reviews and the evaluation, where there are any, and write a better complete solution."

@@ -13,7 +13,8 @@ from pydantic import Field
 from agentark.debates.protocols import chosen, last_word
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.records.rows import AGGREGATOR, Question, Turn
+from agentark.records.debates import AGGREGATOR, Turn
+from agentark.records.questions import Question
 
 INSTRUCT = (
     "You are the user: you know what is asked, and the assistant solves it. Give the one next instruction that brings "

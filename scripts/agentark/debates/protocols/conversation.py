@@ -20,8 +20,9 @@ import msgspec
 
 from agentark.engines.chat import Chat, Sampling
 from agentark.engines.prompts import Message, answer_statement, instructions, question_text
-from agentark.grading.answers import after_reasoning, extract_answer
-from agentark.records.rows import AGGREGATOR, SOLVER, GoldType, Question, Turn
+from agentark.grading.reading import after_reasoning, extract_answer
+from agentark.records.debates import AGGREGATOR, SOLVER, Turn
+from agentark.records.questions import GoldType, Question
 
 Layout = Literal["shared", "reference"]
 Overflow = Literal["drop_oldest", "summarise", "fail"]

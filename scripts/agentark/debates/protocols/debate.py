@@ -22,8 +22,9 @@ from pydantic import Field
 from agentark.debates.protocols import most_agreeing
 from agentark.debates.protocols.conversation import SUMMARISER, Ask, stated_answer, visible
 from agentark.engines.prompts import instructions
-from agentark.grading.answers import majority
-from agentark.records.rows import AGGREGATOR, SETTLER, Question, Turn
+from agentark.grading.comparing import majority
+from agentark.records.debates import AGGREGATOR, SETTLER, Turn
+from agentark.records.questions import Question
 
 REVISE = (
     "You are Agent {name}. Look for errors and missed details in the solutions of the other agents and in your own, "

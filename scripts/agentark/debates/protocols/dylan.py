@@ -14,8 +14,9 @@ from pydantic import Field
 from agentark.debates.protocols import chosen, most_agreeing
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.grading.answers import majority
-from agentark.records.rows import AGGREGATOR, Question
+from agentark.grading.comparing import majority
+from agentark.records.debates import AGGREGATOR
+from agentark.records.questions import Question
 
 REVISE = "You are Agent {name}. Check these solutions, your own among them, and write your own complete solution."
 RANK = "Rank the agents by how right their solutions are. Write only the {keep} best agents' numbers, as a list: [1, 2]"

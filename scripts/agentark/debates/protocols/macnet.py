@@ -13,8 +13,9 @@ from pydantic import Field
 
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.grading.answers import majority
-from agentark.records.rows import Question, Turn
+from agentark.grading.comparing import majority
+from agentark.records.debates import Turn
+from agentark.records.questions import Question
 
 CRITICISE = "You are the critic of Agent {name}'s solution. Name its first error and how to mend it, in a few words."
 REFINE = "You are Agent {name}. Weigh these solutions and their criticism, and write a better complete solution."

@@ -12,7 +12,8 @@ from pydantic import Field
 from agentark.debates.protocols import last_word
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.records.rows import AGGREGATOR, SETTLER, Question, Turn
+from agentark.records.debates import AGGREGATOR, SETTLER, Turn
+from agentark.records.questions import Question
 
 DISAGREE = "You are Agent 2. You disagree with Agent 1: find what is wrong or missing, and give your own solution."
 REPLY = "You are Agent {name}. Answer the other side's last argument: keep what is right, and mend what is wrong."

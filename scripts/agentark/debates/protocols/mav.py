@@ -11,7 +11,8 @@ from pydantic import Field
 
 from agentark.debates.protocols import last_word
 from agentark.debates.protocols.conversation import Ask
-from agentark.records.rows import Question, Turn
+from agentark.records.debates import Turn
+from agentark.records.questions import Question
 
 ASPECTS = [
     "every calculation is right",

@@ -12,8 +12,8 @@ from pydantic import Field
 from agentark.debates.protocols import most_agreeing
 from agentark.debates.protocols.conversation import Ask
 from agentark.engines.prompts import instructions
-from agentark.grading.answers import majority
-from agentark.records.rows import Question
+from agentark.grading.comparing import majority
+from agentark.records.questions import Question
 
 REFLECT = (
     "You are Agent {name}. First reflect: name one possible error in your own solution. Then critique: name one "

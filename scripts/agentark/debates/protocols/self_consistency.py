@@ -11,8 +11,9 @@ from pydantic import Field
 
 from agentark.debates.protocols import chosen
 from agentark.debates.protocols.conversation import Ask
-from agentark.grading.answers import majority
-from agentark.records.rows import AGGREGATOR, Question
+from agentark.grading.comparing import majority
+from agentark.records.debates import AGGREGATOR
+from agentark.records.questions import Question
 
 PICK = "Which of these solutions agrees best with the others? Write only its agent's number."
 

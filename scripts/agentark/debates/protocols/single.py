@@ -4,7 +4,7 @@ Source: Wei et al. 2022, arXiv 2201.11903; zero-shot, as the students are asked.
 """
 
 from agentark.debates.protocols.conversation import Ask
-from agentark.records.rows import Question
+from agentark.records.questions import Question
 
 
 async def single(question: Question, ask: Ask) -> str | None:

@@ -1,0 +1,57 @@
+"""`datasets`: where questions come from, and how they are cut into parts."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+)
+
+from agentark.config.section import Section
+
+IMPORTED_QUESTIONS = "debate-logs"
+"""`source` of a dataset whose questions are those of the imported debate logs."""
+
+
+class SplitSource(Section):
+    """Where the questions of one split come from."""
+
+    source: str | None = Field(None, description="file, folder or Hub id of this split, where it has its own")
+    split: str | None = Field(None, description="name of the split in that source")
+    size: Annotated[int, Field(ge=0)] | None = Field(None, description="questions to take; none = all that are left")
+
+
+def _split_shorthand(value: Any) -> Any:
+    return {"size": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+SplitField = Annotated[SplitSource | None, BeforeValidator(_split_shorthand)]
+
+
+class Dataset(Section):
+    """A set of questions with train, validation and test parts, disjoint by content."""
+
+    source: str = Field(
+        description="`reasoning-gym:TASK`, a JSONL or Parquet file, a Hub id, or `debate-logs` (the questions of the "
+        "imported logs)"
+    )
+    subset: str | None = Field(None, description="configuration name on the Hub (GSM8K: `main`)")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of a reasoning-gym task")
+    question: str = Field("question", description="field of the question, or a text with fields: `{Body} {Question}`")
+    gold: str = Field("answer", description="field of the gold answer")
+    choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
+    gold_type: Literal["number", "latex", "choice", "boolean", "text", "free"] = Field(
+        "number",
+        description="how answers are compared: `boolean` is yes or no, `free` is text that only a verifier judges",
+    )
+    licence: str | None = Field(None, description="licence of the data, carried into every set")
+    origin: str | None = Field(
+        None, description="field with the text of the question that a row was made from (MetaMathQA: original_question)"
+    )
+    seed: int = Field(0, description="seed of generation and of the cut into parts")
+    rejected_share: float = Field(
+        0.01, ge=0, le=1, description="share of rows that may be unreadable; they are listed in `rejected.jsonl`"
+    )
+    train: SplitField = Field(None, description="questions to debate and to train on; a number is a size")
+    validation: SplitField = Field(None, description="questions to choose settings on, never trained on")
+    test: SplitField = Field(None, description="questions that every figure in the tables is about")

@@ -1,0 +1,20 @@
+"""`evaluation`: how models are scored."""
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+)
+
+from agentark.config.section import Section
+
+
+class Evaluation(Section):
+    """How models are scored."""
+
+    split: Literal["validation", "test"] = Field("test", description="choose settings on validation; report test")
+    max_tokens: int = Field(2048, ge=1, description="tokens an answer may have, the same for base and students")
+    temperature: float = Field(0.0, ge=0, description="0 = greedy")
+    baseline_share: float = Field(
+        1 / 3, ge=0, le=1, description="share of the questions that the debate and self-consistency also answer"
+    )

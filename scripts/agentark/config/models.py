@@ -1,0 +1,79 @@
+"""`models` and `teams`: where weights come from, and who debates."""
+
+import re
+from typing import Any
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from agentark.config.section import Section
+
+
+class Server(Section):
+    """An OpenAI-compatible server that a model is asked through: `vllm serve`, SGLang, a hosted service."""
+
+    url: str = Field(description="base URL up to `/v1`", pattern=r"^https?://[^@\s]+$")
+    model: str = Field(description="the model's name on that server")
+    key_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_]\w*$", description="environment variable that holds the key; it is never logged"
+    )
+    concurrency: int = Field(64, ge=1, description="requests at the same time")
+    requests_per_minute: int | None = Field(None, ge=1, description="rate limit; none = as fast as the server answers")
+    timeout_s: float = Field(600.0, gt=0, description="seconds that one request may take")
+    retries: int = Field(6, ge=0, description="tries again after 408, 429, 5xx, time-outs and unreadable answers")
+    extra: dict[str, Any] = Field(
+        default_factory=dict,
+        description="further fields of every request, for example `{chat_template_kwargs: {enable_thinking: false}}`",
+    )
+
+
+class Model(Section):
+    """A language model: where its weights come from, or the server that runs it."""
+
+    source: str | None = Field(
+        None,
+        description="Hugging Face id, local folder, path of a `.gguf` file, or `package:NAME` for a GGUF file that "
+        "an installed Python package ships",
+    )
+    server: Server | None = Field(None, description="ask this server instead of loading weights; not for students")
+    revision: str | None = Field(None, description="git revision on the Hub; none = newest")
+    gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
+    billions: float | None = Field(
+        None,
+        gt=0,
+        description="parameters, for the jobs' GPUs and memory; none = what the name says, `Qwen3-8B` or "
+        "`SmolLM2-135M`, else the smallest size",
+    )
+
+    @property
+    def size(self) -> float:
+        """Billions of parameters that a job has to load; 0 when another machine holds them, or nobody says."""
+        if self.server:
+            return 0.0
+        named = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])", self.source or "")
+        if self.billions is not None or named is None:
+            return self.billions or 0.0
+        return float(named[1]) / (1 if named[2] in "Bb" else 1000)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Model":
+        if (self.source is None) == (self.server is None):
+            raise ValueError("give either `source`, the weights, or `server`, where it runs")
+        return self
+
+
+class Member(Section):
+    """One agent of a team; agent i of a protocol is member i modulo their number."""
+
+    model: str = Field(description="a name under `models`")
+    temperature: float | None = Field(None, ge=0, description="none = `debates.temperature`")
+    max_tokens: int | None = Field(None, ge=1, description="none = `debates.max_tokens`")
+    persona: str | None = Field(None, description="who this agent is told to be, for example `You are an accountant.`")
+
+
+class Team(Section):
+    """The agents of one teacher."""
+
+    members: list[Member] = Field(min_length=1, description="in the order in which they become agents")

@@ -1,0 +1,73 @@
+"""`sets`: which traces become training data."""
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+)
+
+from agentark.config.section import Section
+
+
+class Sets(Section):
+    """Which traces become training data."""
+
+    min_correct_agents: int = Field(
+        2, ge=0, description="R-SFT, DA: questions with fewer agents right at the end are left out (paper: 2)"
+    )
+    require_reasoning: bool = Field(
+        True,
+        description="R-SFT, DA: leave out traces that only state an answer; they teach to answer at once",
+    )
+    da_traces: int = Field(3, ge=1, le=8, description="k, different correct traces a question for DA (paper: 1 to 3)")
+    rsft_traces: int = Field(
+        1, ge=1, description="correct traces a question for R-SFT, corrective ones first, one per example (paper: 1)"
+    )
+    da_selection: Literal["max_min", "k_medoids", "random", "judge"] = Field(
+        "max_min",
+        description="DA: how different traces are picked: each the farthest from those before, one for each way of "
+        "solving, at random as a control, or by a language model (paper)",
+    )
+    judge: str | None = Field(None, description="model that picks for `da_selection: judge`")
+    corrective: Literal["prefer", "exclude", "equal"] = Field(
+        "prefer",
+        description="R-SFT, DA: traces of agents that corrected themselves come first (paper), stay out, or teach as "
+        "many questions as the others",
+    )
+    corrective_form: Literal["final", "arc"] = Field(
+        "final",
+        description="R-SFT, DA: what of a corrective trace is learnt: the final one, or attempt, doubt and revision",
+    )
+    prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
+    prm_labels: Literal["consensus", "outcome", "rollouts"] = Field(
+        "consensus",
+        description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
+        "(`consensus`), or when a continuation from it ends right (`rollouts`)",
+    )
+    rollouts: int = Field(8, ge=1, description="continuations a step for `prm_labels: rollouts`")
+    rollout_model: str | None = Field(None, description="model that continues traces for `prm_labels: rollouts`")
+    contamination: Literal["fail", "drop", "report"] = Field(
+        "drop", description="train questions that a benchmark also asks: stop, leave them out, or only report them"
+    )
+    near_duplicates: Literal["drop", "report"] = Field(
+        "drop", description="train questions that nearly repeat another one"
+    )
+
+    @staticmethod
+    def fields_for(kind: str) -> set[str]:
+        """What one kind of set depends on."""
+        teaching = {"min_correct_agents", "require_reasoning", "corrective", "corrective_form"}
+        fields = {
+            "rsft": {*teaching, "rsft_traces"},
+            "da": {*teaching, "da_traces", "da_selection"},
+            "prm": {"prm_traces", "prm_labels"},
+            "judged": {"min_correct_agents", "require_reasoning", "corrective", "da_traces"},
+            "rollouts": {"prm_traces", "rollouts"},
+            "overlap": {"contamination", "near_duplicates"},
+        }
+        # Models are inputs of their own, so their names need not be here.
+        return fields.get(kind, set())
+
+    def slice_for(self, kind: str) -> "Sets":
+        """Only the fields that one kind of set depends on; the others are left at their defaults."""
+        return Sets(**self.model_dump(include=self.fields_for(kind)))

@@ -1,0 +1,27 @@
+"""`sft`: R-SFT and DA."""
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+)
+
+from agentark.config.section import Section
+
+
+class Sft(Section):
+    """R-SFT (Eq. 1) and DA (Eq. 2): supervised training on traces."""
+
+    loss: Literal["sum", "token_mean", "separate"] = Field(
+        "separate",
+        description="`separate` = reasoning_weight * mean NLL(reasoning) + answer_weight * mean NLL(answer); "
+        "`token_mean` = one mean over all tokens; `sum` = plain sums as printed in Eq. 1",
+    )
+    reasoning_weight: float = Field(1.0, ge=0, description="weight of the reasoning term of `separate`")
+    answer_weight: float = Field(1.0, ge=0, description="weight of the answer term of `separate`")
+    learning_rate: float = Field(5e-6, gt=0, description="AdamW, cosine to 10%, warm-up 3%")
+    epochs: int = Field(2, ge=1, description="passes over the set")
+    batch_size: int = Field(128, ge=1, description="examples an update")
+    micro_batch_size: int = Field(8, ge=1, description="examples a forward pass; changes speed and memory only")
+    max_length: int = Field(2048, ge=16, description="tokens of prompt and completion; longer examples are left out")
+    lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")

@@ -1,0 +1,29 @@
+"""Scored answers."""
+
+from agentark.records.row import Row
+
+
+class EvaluationRow(Row):
+    """One model (or protocol) on one test question."""
+
+    model: str
+    method: str
+    """`base`, `rsft`, `da` or `pad`."""
+    teacher: str | None
+    train_set: str | None
+    protocol: str
+    """`single`, `self_consistency`, `first_round_vote`, `debate`."""
+    benchmark: str
+    question_id: str
+    output: str
+    answer: str | None
+    correct: bool
+    truncated: bool
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    """Wall seconds of the protocol over all its questions, divided by their number."""
+    seed: int
+    f1: float | None = None
+    """SQuAD's, for gold that is text."""
