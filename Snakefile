@@ -14,6 +14,9 @@ if "run" not in config:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/outputs.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/models.smk"
@@ -42,7 +45,7 @@ rule all:
     """Everything a user opens."""
     default_target: True
     input:
-        result_files(),
+        result_files,
 
 
 onstart:

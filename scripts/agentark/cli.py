@@ -15,14 +15,16 @@ from agentark.config.datasets import Dataset, SplitSource
 from agentark.config.debates import Debates
 from agentark.config.engine import Engine
 from agentark.config.evaluation import Evaluation
+from agentark.config.experiments import Experiment
 from agentark.config.grpo import Grpo
 from agentark.config.hardware import Hardware, Size
-from agentark.config.models import Member, Model, Server
+from agentark.config.models import Member, Model, Server, Taught
 from agentark.config.prm import Prm, PrmStage
 from agentark.config.section import Section
 from agentark.config.sets import Sets
 from agentark.config.sft import Sft
 from agentark.config.traces import Traces
+from agentark.config.variants import FOLDER, Variant
 from agentark.debates import protocols
 from agentark.errors import UserError
 from agentark.provenance import crate, lineage
@@ -91,7 +93,9 @@ def print_tables(results: Path) -> None:
 
 def show_debates(results: Path, question_id: str | None, prompts: bool) -> None:
     """Print every debate about a question, or one line for each debate of the run."""
-    files = sorted([*results.glob("debates/*/*/*.jsonl.zst"), *results.glob("evaluations/base/*/*.debates.jsonl.zst")])
+    held = ("debates/*/*/*.jsonl.zst", "evaluations/base/*/*.debates.jsonl.zst")
+    folders = (results, *sorted(results.glob(f"{FOLDER}/*")))
+    files = [path for folder in folders for pattern in held for path in sorted(folder.glob(pattern))]
     if not files:
         raise UserError(f"{results}: no debates there; give the folder of a run that has held some")
     n_found = 0
@@ -135,6 +139,7 @@ def key_tables() -> str:
         ("top level", study.Config),
         ("models.NAME", Model),
         ("models.NAME.server", Server),
+        ("models.NAME.student", Taught),
         ("teams.NAME, a list of", Member),
         ("datasets.NAME", Dataset),
         ("datasets.NAME.train, validation, test", SplitSource),
@@ -147,6 +152,8 @@ def key_tables() -> str:
         ("prm.stage1, prm.stage2", PrmStage),
         ("grpo", Grpo),
         ("evaluation", Evaluation),
+        ("variants.NAME", Variant),
+        ("experiments.NAME", Experiment),
         ("hardware", Hardware),
         ("hardware.sizes, a list of", Size),
     ]

@@ -1,22 +1,31 @@
-"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,debates,sets}.csv and figures/."""
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets}.csv and figures/, those
+of an experiment in folders of its name."""
 
 
 rule summarise:
-    """One row a model, protocol and benchmark: accuracy, interval, paired difference to base, cost."""
+    """One row an arm and benchmark: accuracy, interval, cost; and every comparison between arms."""
     input:
-        rows=evaluation_files(),
+        settings=lambda wildcards: settings_of_tables(wildcards),
+        manifests=lambda wildcards: evaluations_of(part_of(wildcards), "manifest.json"),
     output:
         table=report(
-            "results/{run}/tables/summary.csv",
+            "results/{run}/tables/{part}summary.csv",
             caption="../report/summary.rst",
             category="Evaluation",
-            labels={"run": "{run}", "what": "summary"},
+            labels={"run": "{run}", "part": "{part}", "what": "summary"},
         ),
-        text="results/{run}/tables/summary.txt",
+        comparisons=report(
+            "results/{run}/tables/{part}comparisons.csv",
+            caption="../report/comparisons.rst",
+            category="Evaluation",
+            labels={"run": "{run}", "part": "{part}", "what": "comparisons"},
+        ),
+        text="results/{run}/tables/{part}summary.txt",
+        manifest="results/{run}/tables/{part}manifest.json",
     log:
-        "results/{run}/logs/summarise.log",
+        "results/{run}/logs/summarise/{part}tables.log",
     benchmark:
-        "results/{run}/benchmarks/summarise.tsv"
+        "results/{run}/benchmarks/summarise/{part}tables.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -26,16 +35,22 @@ rule summarise:
     params:
         code=code_digest("summarise"),
     shell:
-        "python -m agentark.stages.summarise --evaluations {input.rows:q} --out {output.table:q}"
-        " --text {output.text:q} > {log:q} 2>&1"
+        "python -m agentark.stages.summarise --config {input.settings:q} --run results/{wildcards.run:q}"
+        " --out {output.table:q} --comparisons {output.comparisons:q} --text {output.text:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule summarise_debates:
     """What the debates tell, and a page of some to read."""
     input:
-        statistics=debate_statistics(),
-        evaluations=teacher_evaluations(),
-        debates=of_all_shards("debates/{teacher}/{dataset}/{shard}.jsonl.zst"),
+        files_of_all("debates/{teacher}/{dataset}/{shard}.manifest.json"),
+        files_of_all(*scored_debates("manifest.json")),
+        statistics=files_of_all(
+            "traces/{teacher}/{dataset}/{shard}.debates.json",
+            *scored_debates("debates.json"),
+        ),
+        evaluations=ancient(files_of_all(*scored_debates("jsonl"))),
+        debates=ancient(files_of_all("debates/{teacher}/{dataset}/{shard}.jsonl.zst")),
     output:
         table=report(
             "results/{run}/tables/debates.csv",
@@ -71,7 +86,7 @@ rule summarise_debates:
 rule summarise_sets:
     """What the training sets hold and what was left out on the way."""
     input:
-        cards=set_cards(),
+        cards=files_of_all("sets/{teacher}/{dataset}/{kind}.card.json"),
     output:
         table=report(
             "results/{run}/tables/sets.csv",
@@ -105,7 +120,10 @@ rule summarise_sets:
 rule summarise_verification:
     """How far the verifier and the rules agree."""
     input:
-        counts=of_all_shards("verdicts/{teacher}/{dataset}/{shard}.counts.json"),
+        counts=where(
+            lambda wildcards: any_verifier(),
+            files_of_all("verdicts/{teacher}/{dataset}/{shard}.counts.json"),
+        ),
     output:
         table=report(
             "results/{run}/tables/verification.csv",
@@ -133,18 +151,18 @@ rule summarise_verification:
 rule plot_accuracy:
     """Accuracy of every model with its interval."""
     input:
-        table="results/{run}/tables/summary.csv",
+        table="results/{run}/tables/{part}summary.csv",
     output:
         figure=report(
-            "results/{run}/figures/accuracy.svg",
+            "results/{run}/figures/{part}accuracy.svg",
             caption="../report/accuracy.rst",
             category="Evaluation",
-            labels={"run": "{run}", "what": "accuracy"},
+            labels={"run": "{run}", "part": "{part}", "what": "accuracy"},
         ),
     log:
-        "results/{run}/logs/plot_accuracy.log",
+        "results/{run}/logs/plot_accuracy/{part}accuracy.log",
     benchmark:
-        "results/{run}/benchmarks/plot_accuracy.tsv"
+        "results/{run}/benchmarks/plot_accuracy/{part}accuracy.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -5,11 +5,12 @@ if CONFIG.debates.source == "generate":
     rule hold_debates:
         """Let the agents of {wildcards.teacher} debate one shard of {wildcards.dataset}."""
         input:
-            settings="results/{run}/settings/debates.json",
-            engine="results/{run}/settings/engine.json",
-            team="results/{run}/settings/teams/{teacher}.json",
+            made("questions/{dataset}/manifest.json"),
+            settings=made("settings/debates.json"),
+            engine=made("settings/engine.json"),
+            team=made("settings/teams/{teacher}.json"),
             models=lambda wildcards: manifests(members(wildcards.teacher)),
-            questions="results/{run}/questions/{dataset}/train.jsonl",
+            questions=ancient(made("questions/{dataset}/train.jsonl")),
         output:
             debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
             table="results/{run}/debates/{teacher}/{dataset}/{shard}.parquet",
@@ -24,7 +25,7 @@ if CONFIG.debates.source == "generate":
         resources:
             **needs("generate", lambda wildcards: members(wildcards.teacher), hours=12),
         params:
-            code=debate_code(),
+            code=debate_code,
             models=lambda wildcards: named(members(wildcards.teacher)),
             # Not an output: it must outlive a killed job, and a changed protocol.
             work="results/{run}/kept/debates/{teacher}/{dataset}/{shard}",
@@ -40,9 +41,16 @@ else:
     rule import_debates:
         """Read logged debates of {wildcards.teacher} about the questions of {wildcards.dataset}."""
         input:
-            settings="results/{run}/settings/debates.json",
-            train="results/{run}/questions/{dataset}/train.jsonl",
-            held_out=f"results/{{run}}/questions/{{dataset}}/{CONFIG.evaluation.split}.jsonl",
+            made("questions/{dataset}/manifest.json"),
+            settings=made("settings/debates.json"),
+            train=ancient(made("questions/{dataset}/train.jsonl")),
+            held_out=ancient(
+                made_by(
+                    lambda wildcards: [
+                        f"questions/{wildcards.dataset}/{config_of(wildcards).evaluation.split}.jsonl"
+                    ]
+                )
+            ),
             logs=LOG_FILES,
         output:
             debates="results/{run}/debates/{teacher}/{dataset}/0.jsonl.zst",
@@ -70,4 +78,4 @@ else:
 rule debates:
     """All debates, held or imported."""
     input:
-        of_all_shards("debates/{teacher}/{dataset}/{shard}.jsonl.zst"),
+        files_of_all("debates/{teacher}/{dataset}/{shard}.manifest.json"),

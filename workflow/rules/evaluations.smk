@@ -4,11 +4,12 @@
 rule evaluate_base:
     """Score {wildcards.model} untrained; a teacher also debates and votes on a share of the questions."""
     input:
-        settings="results/{run}/settings/evaluation.json",
-        engine="results/{run}/settings/engine.json",
-        teacher=teacher_settings,
+        scored_questions("manifest.json"),
+        settings=made("settings/evaluation.json"),
+        engine=made("settings/engine.json"),
+        teacher=made_by(teacher_settings),
         models=lambda wildcards: manifests(members(wildcards.model)),
-        questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+        questions=ancient(scored_questions(None)),
     output:
         rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
         debates="results/{run}/evaluations/base/{model}/{benchmark}.debates.jsonl.zst",
@@ -24,7 +25,8 @@ rule evaluate_base:
     resources:
         **needs("generate", lambda wildcards: members(wildcards.model), hours=12),
     params:
-        code=lambda wildcards: evaluation_code(is_teacher(wildcards)),
+        code=lambda wildcards: evaluation_code(wildcards, is_teacher(wildcards)),
+        variant=variant_of,
         models=lambda wildcards: named(members(wildcards.model)),
         teacher=lambda wildcards, input: (
             "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
@@ -32,45 +34,50 @@ rule evaluate_base:
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --models {params.models:q} --name {wildcards.model:q} --method base --questions {input.questions:q}"
-        " --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
+        " --models {params.models:q} --name {wildcards.model:q} --variant {params.variant:q}"
+        " --questions {input.questions:q} --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
         " --statistics {output.statistics:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate_student:
-    """Score the {wildcards.method} student of {wildcards.student} with the same prompt and budget as its base."""
+    """Score the {wildcards.recipe} student of {wildcards.student} with the same prompt and budget as its base."""
     input:
-        settings="results/{run}/settings/evaluation.json",
-        engine="results/{run}/settings/engine.json",
-        model="results/{run}/students/{method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
-        questions=f"results/{{run}}/questions/{{benchmark}}/{CONFIG.evaluation.split}.jsonl",
+        scored_questions("manifest.json"),
+        settings=made("settings/evaluation.json"),
+        engine=made("settings/engine.json"),
+        model=made(
+            "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
+        ),
+        questions=ancient(scored_questions(None)),
     output:
-        rows="results/{run}/evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
-        manifest="results/{run}/evaluations/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",
+        rows="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+        manifest="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",
     log:
-        "results/{run}/logs/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.log",
+        "results/{run}/logs/evaluate_student/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.log",
     benchmark:
-        "results/{run}/benchmarks/evaluate_student/{method}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.tsv"
+        "results/{run}/benchmarks/evaluate_student/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.tsv"
     conda:
         ENVIRONMENT
     threads: 8
     resources:
         **needs("generate", the_student, hours=12),
     params:
-        code=evaluation_code(teacher=False),
+        code=lambda wildcards: evaluation_code(wildcards, teacher=False),
+        variant=variant_of,
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --method {wildcards.method}"
-        " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
+        " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --recipe {wildcards.recipe}"
+        " --variant {params.variant:q} --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
         " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate_imported_debates:
     """Score the logged debates of {wildcards.teacher} on the held-out questions of {wildcards.benchmark}."""
     input:
-        settings="results/{run}/settings/evaluation.json",
-        debates="results/{run}/debates/{teacher}/{benchmark}/held_out.jsonl.zst",
+        made("debates/{teacher}/{benchmark}/0.manifest.json"),
+        settings=made("settings/evaluation.json"),
+        debates=ancient(made("debates/{teacher}/{benchmark}/held_out.jsonl.zst")),
     output:
         rows="results/{run}/evaluations/debate/{teacher}/{benchmark}.jsonl",
         statistics="results/{run}/evaluations/debate/{teacher}/{benchmark}.debates.json",
@@ -87,13 +94,16 @@ rule evaluate_imported_debates:
         runtime=minutes(60),
     params:
         code=code_digest("evaluate_debates"),
+        variant=variant_of,
     shell:
         "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
-        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
+        " --variant {params.variant:q} --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluations:
     """All evaluation rows."""
     input:
-        evaluation_files(),
+        lambda wildcards: [
+            file for part in CONFIG.parts.values() for file in evaluations_of(part)
+        ],

@@ -1,19 +1,20 @@
-"""REQUIRED INPUTS: a policy, a PRM and RL prompts. OUTPUTS: students/pad/.../manifest.json, its folder beside it."""
+"""REQUIRED INPUTS: a policy, a PRM and RL prompts. OUTPUTS: students/{before}pad/.../manifest.json, its folder beside it."""
 
 
 rule train_grpo:
     """Train {wildcards.student} by GRPO against the process reward model, seed {wildcards.seed}."""
     input:
-        settings="results/{run}/settings/grpo.json",
-        policy=policy_manifest,
-        prm="results/{run}/prm/{teacher}/{train_set}/{student}/{seed}/manifest.json",
-        rows="results/{run}/sets/{teacher}/{train_set}/rl.jsonl",
+        made("sets/{teacher}/{train_set}/rl.card.json"),
+        settings=made("settings/grpo.json"),
+        policy=made_by(lambda wildcards: [beginning(wildcards)]),
+        prm=made_by(lambda wildcards: [reward_model(wildcards)]),
+        rows=ancient(made("sets/{teacher}/{train_set}/rl.jsonl")),
     output:
-        manifest="results/{run}/students/pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+        manifest="results/{run}/students/{before}pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",
     log:
-        "results/{run}/logs/train_grpo/{teacher}/{train_set}/{student}/{seed}.log",
+        "results/{run}/logs/train_grpo/{before}pad/{teacher}/{train_set}/{student}/{seed}.log",
     benchmark:
-        "results/{run}/benchmarks/train_grpo/{teacher}/{train_set}/{student}/{seed}.tsv"
+        "results/{run}/benchmarks/train_grpo/{before}pad/{teacher}/{train_set}/{student}/{seed}.tsv"
     priority: 30
     conda:
         ENVIRONMENT

@@ -4,7 +4,8 @@
 rule prepare_model:
     """Bring {wildcards.model} into the run as safetensors with its tokenizer."""
     input:
-        settings="results/{run}/settings/models/{model}.json",
+        settings=made("settings/models/{model}.json"),
+        student=lambda wildcards: student_of(wildcards.model),
     output:
         manifest="results/{run}/models/{model}/manifest.json",
     log:
@@ -19,8 +20,11 @@ rule prepare_model:
         runtime=minutes(60),
     params:
         code=code_digest("models"),
+        student=lambda wildcards, input: (
+            f"--student {input.student}" if input.student else ""
+        ),
     shell:
-        "python -m agentark.stages.models --config {input.settings:q}"
+        "python -m agentark.stages.models --config {input.settings:q} {params.student}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 

@@ -2,23 +2,24 @@
 
 
 rule train_prm:
-    """Train a process reward model from {wildcards.student} on the steps of {wildcards.teacher}'s debates."""
+    """Train a process reward model from {wildcards.backbone} on the steps of {wildcards.teacher}'s debates."""
     input:
-        settings="results/{run}/settings/prm.json",
-        model="results/{run}/models/{student}/manifest.json",
-        rows="results/{run}/sets/{teacher}/{train_set}/prm.jsonl",
+        made("sets/{teacher}/{train_set}/prm.card.json"),
+        settings=made("settings/prm.json"),
+        model=made("models/{backbone}/manifest.json"),
+        rows=ancient(made("sets/{teacher}/{train_set}/prm.jsonl")),
     output:
-        manifest="results/{run}/prm/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+        manifest="results/{run}/prm/{teacher}/{train_set}/{backbone}/{seed}/manifest.json",
     log:
-        "results/{run}/logs/train_prm/{teacher}/{train_set}/{student}/{seed}.log",
+        "results/{run}/logs/train_prm/{teacher}/{train_set}/{backbone}/{seed}.log",
     benchmark:
-        "results/{run}/benchmarks/train_prm/{teacher}/{train_set}/{student}/{seed}.tsv"
+        "results/{run}/benchmarks/train_prm/{teacher}/{train_set}/{backbone}/{seed}.tsv"
     priority: 20
     conda:
         ENVIRONMENT
     threads: 8
     resources:
-        **needs("train", the_student, hours=12),
+        **needs("train", the_backbone, hours=12),
     params:
         code=code_digest("prm"),
         checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
@@ -33,11 +34,4 @@ rule train_prm:
 rule prm:
     """All process reward models."""
     input:
-        in_run(
-            "prm/{teacher}/{train_set}/{student}/{seed}/manifest.json",
-            **{
-                axis: values
-                for axis, values in STUDENT_AXES.items()
-                if axis != "method"
-            },
-        ),
+        files_of_all("prm/{teacher}/{train_set}/{backbone}/{seed}/manifest.json"),

@@ -4,7 +4,7 @@
 rule make_questions:
     """Cut {wildcards.dataset} into train, validation and test parts that share no question."""
     input:
-        settings="results/{run}/settings/questions/{dataset}.json",
+        settings=made("settings/questions/{dataset}.json"),
         files=question_files,
     output:
         train="results/{run}/questions/{dataset}/train.jsonl",
@@ -34,7 +34,7 @@ rule make_questions:
 rule questions:
     """All questions."""
     input:
-        in_run(
+        files_of_all(
             "questions/{dataset}/manifest.json",
-            dataset=dict.fromkeys([*CONFIG.train_sets, *CONFIG.benchmarks]),
+            "questions/{benchmark}/manifest.json",
         ),

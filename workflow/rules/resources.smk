@@ -11,7 +11,7 @@ def needs(role, models, hours):
     """
 
     def size(wildcards):
-        largest = max(CONFIG.models[name].size for name in models(wildcards))
+        largest = max(CONFIG.billions(name) for name in models(wildcards))
         return CONFIG.hardware.of(largest)
 
     def gpus(wildcards):
@@ -42,7 +42,7 @@ def needs(role, models, hours):
     def if_several_nodes(value):
         return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
 
-    largest = CONFIG.hardware.of(max(model.size for model in CONFIG.models.values()))
+    largest = CONFIG.hardware.of(max(map(CONFIG.billions, CONFIG.models), default=0))
     if getattr(largest, f"{role}_gpus") > CONFIG.hardware.gpus_per_node:
         # The Slurm plugin then leaves it to the job to start a process on each node.
         asked |= dict(
@@ -51,10 +51,6 @@ def needs(role, models, hours):
             tasks_per_gpu=if_several_nodes(lambda wildcards: 0),
         )
     return asked
-
-
-def the_student(wildcards):
-    return [wildcards.student]
 
 
 def memory_mb(megabytes):
@@ -72,10 +68,13 @@ def refuse_too_few_gpus():
     limit = workflow.global_resources.get("gpu").value
     if workflow.local_exec or limit is None:
         return
-    for role, names in (("train", CONFIG.students), ("generate", CONFIG.models)):
+    for role, names in (
+        ("train", CONFIG.every("students")),
+        ("generate", CONFIG.models),
+    ):
         for name in names:
             model = CONFIG.models[name]
-            wanted = getattr(CONFIG.hardware.of(model.size), f"{role}_gpus")
+            wanted = getattr(CONFIG.hardware.of(CONFIG.billions(name)), f"{role}_gpus")
             if not model.server and wanted > limit:
                 raise WorkflowError(
                     f"hardware.sizes asks for {wanted} GPUs to {role} {name}, and this run may use {limit} (resources: "

@@ -5,13 +5,15 @@ of what it holds, and questions/<dataset>/skip.jsonl."""
 rule find_overlap:
     """Name the train questions of {wildcards.dataset} that a benchmark asks too, or that repeat one another."""
     input:
-        settings="results/{run}/settings/sets/overlap.json",
-        train="results/{run}/questions/{dataset}/train.jsonl",
+        made("questions/{dataset}/manifest.json"),
+        made_by(lambda wildcards: benchmark_files("manifest.json")),
+        settings=made("settings/sets/overlap.json"),
+        train=ancient(made("questions/{dataset}/train.jsonl")),
         # Both parts, whichever is scored: who chose on validation must not get another set for the test.
-        benchmarks=in_run(
-            "questions/{benchmark}/{part}.jsonl",
-            benchmark=CONFIG.benchmarks,
-            part=("validation", "test"),
+        benchmarks=ancient(
+            made_by(
+                lambda wildcards: benchmark_files("validation.jsonl", "test.jsonl")
+            )
         ),
     output:
         skip="results/{run}/questions/{dataset}/skip.jsonl",
@@ -38,10 +40,11 @@ rule find_overlap:
 rule judge_traces:
     """Ask the judge which right traces of {wildcards.teacher} on {wildcards.dataset} differ."""
     input:
-        settings="results/{run}/settings/sets/judged.json",
-        engine="results/{run}/settings/engine.json",
-        model=manifests([CONFIG.sets.judge] if CONFIG.sets.judge else []),
-        traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
+        made("traces/{teacher}/{dataset}/{shard}.manifest.json"),
+        settings=made("settings/sets/judged.json"),
+        engine=made("settings/engine.json"),
+        model=lambda wildcards: manifests(the_judge(wildcards)),
+        traces=ancient(made("traces/{teacher}/{dataset}/{shard}.jsonl.zst")),
     output:
         rows="results/{run}/judged/{teacher}/{dataset}/{shard}.jsonl",
         manifest="results/{run}/judged/{teacher}/{dataset}/{shard}.manifest.json",
@@ -53,7 +56,7 @@ rule judge_traces:
         ENVIRONMENT
     threads: 8
     resources:
-        **needs("generate", lambda wildcards: [CONFIG.sets.judge], hours=12),
+        **needs("generate", the_judge, hours=12),
     params:
         code=code_digest("judge"),
         work="results/{run}/kept/judged/{teacher}/{dataset}/{shard}",
@@ -67,12 +70,11 @@ rule judge_traces:
 rule roll_out_steps:
     """Continue {wildcards.teacher}'s traces on {wildcards.dataset} from each of their steps."""
     input:
-        settings="results/{run}/settings/sets/rollouts.json",
-        engine="results/{run}/settings/engine.json",
-        model=manifests(
-            [CONFIG.sets.rollout_model] if CONFIG.sets.rollout_model else []
-        ),
-        traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
+        made("traces/{teacher}/{dataset}/{shard}.manifest.json"),
+        settings=made("settings/sets/rollouts.json"),
+        engine=made("settings/engine.json"),
+        model=lambda wildcards: manifests(the_rollout_model(wildcards)),
+        traces=ancient(made("traces/{teacher}/{dataset}/{shard}.jsonl.zst")),
     output:
         rows="results/{run}/rollouts/{teacher}/{dataset}/{shard}.jsonl",
         manifest="results/{run}/rollouts/{teacher}/{dataset}/{shard}.manifest.json",
@@ -84,7 +86,7 @@ rule roll_out_steps:
         ENVIRONMENT
     threads: 8
     resources:
-        **needs("generate", lambda wildcards: [CONFIG.sets.rollout_model], hours=12),
+        **needs("generate", the_rollout_model, hours=12),
     params:
         code=code_digest("roll_out"),
         work="results/{run}/kept/rollouts/{teacher}/{dataset}/{shard}",
@@ -98,18 +100,17 @@ rule roll_out_steps:
 rule build_set:
     """Choose the {wildcards.kind} rows from {wildcards.teacher}'s traces on {wildcards.dataset}."""
     input:
-        settings="results/{run}/settings/sets/{kind}.json",
-        traces=lambda wildcards: shards_of("traces", wildcards),
-        skip="results/{run}/questions/{dataset}/skip.jsonl",
-        judged=lambda wildcards: shards_of("judged", wildcards, asks_judge(wildcards)),
-        values=lambda wildcards: shards_of(
-            "rollouts", wildcards, asks_rollouts(wildcards)
-        ),
-        rsft=lambda wildcards: (
-            f"results/{wildcards.run}/sets/{wildcards.teacher}/{wildcards.dataset}/rsft.jsonl"
-            if wildcards.kind in CONTROLS
-            else []
-        ),
+        shards_of("traces", "manifest.json"),
+        made("questions/{dataset}/overlap.manifest.json"),
+        where(asks_judge, shards_of("judged", "manifest.json")),
+        where(asks_rollouts, shards_of("rollouts", "manifest.json")),
+        where(is_control, made("sets/{teacher}/{dataset}/rsft.card.json")),
+        settings=made("settings/sets/{kind}.json"),
+        traces=ancient(shards_of("traces", "jsonl.zst")),
+        skip=ancient(made("questions/{dataset}/skip.jsonl")),
+        judged=ancient(where(asks_judge, shards_of("judged", "jsonl"))),
+        values=ancient(where(asks_rollouts, shards_of("rollouts", "jsonl"))),
+        rsft=ancient(where(is_control, made("sets/{teacher}/{dataset}/rsft.jsonl"))),
     output:
         rows="results/{run}/sets/{teacher}/{dataset}/{kind}.jsonl",
         card="results/{run}/sets/{teacher}/{dataset}/{kind}.card.json",
@@ -140,9 +141,4 @@ rule build_set:
 rule sets:
     """All training sets that the methods need."""
     input:
-        in_run(
-            "sets/{teacher}/{dataset}/{kind}.jsonl",
-            teacher=CONFIG.teachers,
-            dataset=CONFIG.train_sets,
-            kind=set_kinds(),
-        ),
+        files_of_all("sets/{teacher}/{dataset}/{kind}.card.json"),

@@ -14,6 +14,8 @@ rule freeze_settings:
         mem_mb=memory_mb(500),
         runtime=minutes(5),
     params:
-        settings=lambda wildcards: settings_slice(wildcards.settings),
+        settings=lambda wildcards: frozen_settings(
+            variant_of(wildcards), wildcards.settings
+        ),
     run:
         Path(output[0]).write_text(params.settings + "\n", encoding="utf-8")

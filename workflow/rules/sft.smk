@@ -4,15 +4,16 @@
 rule train_sft:
     """Train {wildcards.student} by {wildcards.sft_method} on {wildcards.teacher}'s traces, seed {wildcards.seed}."""
     input:
-        settings="results/{run}/settings/sft.json",
-        model="results/{run}/models/{student}/manifest.json",
-        rows="results/{run}/sets/{teacher}/{train_set}/{sft_method}.jsonl",
+        made("sets/{teacher}/{train_set}/{sft_method}.card.json"),
+        settings=made("settings/sft.json"),
+        model=made_by(lambda wildcards: [beginning(wildcards)]),
+        rows=ancient(made("sets/{teacher}/{train_set}/{sft_method}.jsonl")),
     output:
-        manifest="results/{run}/students/{sft_method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
+        manifest="results/{run}/students/{before}{sft_method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
     log:
-        "results/{run}/logs/train_sft/{sft_method}/{teacher}/{train_set}/{student}/{seed}.log",
+        "results/{run}/logs/train_sft/{before}{sft_method}/{teacher}/{train_set}/{student}/{seed}.log",
     benchmark:
-        "results/{run}/benchmarks/train_sft/{sft_method}/{teacher}/{train_set}/{student}/{seed}.tsv"
+        "results/{run}/benchmarks/train_sft/{before}{sft_method}/{teacher}/{train_set}/{student}/{seed}.tsv"
     priority: 10
     conda:
         ENVIRONMENT
@@ -33,7 +34,6 @@ rule train_sft:
 rule students:
     """All students of all methods."""
     input:
-        in_run(
-            "students/{method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
-            **STUDENT_AXES,
+        files_of_all(
+            "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
         ),

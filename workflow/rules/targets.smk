@@ -1,11 +1,21 @@
-"""REQUIRED INPUTS: evaluation rows. OUTPUTS: none; targets for parts of the grid, one for each value of an axis."""
+"""REQUIRED INPUTS: the config. OUTPUTS: none; a target for each value of an axis, and for each experiment."""
 
-for axis, values in STUDENT_AXES.items():
-    for value in values:
+from agentark.config.experiments import AXES
+
+for axis in AXES:
+    for value in getattr(CONFIG, axis):
 
         rule:
             name:
-                part_name(axis, value)
-            # Only when it is asked for: a grid of thousands of seeds has as many targets.
+                part_name(axis.removesuffix("s"), value)
             input:
-                partial(evaluations_of_part, axis, value),
+                evaluations_with(axis, value),
+
+
+for name in CONFIG.experiments:
+
+    rule:
+        name:
+            part_name("experiment", name)
+        input:
+            tables_of_part(name),

@@ -5,10 +5,11 @@ what the debates tell."""
 rule verify_answers:
     """Put what rules cannot decide in {wildcards.teacher}'s answers on {wildcards.dataset} to the verifier."""
     input:
-        settings="results/{run}/settings/traces.json",
-        engine="results/{run}/settings/engine.json",
-        model=manifests([CONFIG.traces.verifier] if CONFIG.traces.verifier else []),
-        debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
+        made("debates/{teacher}/{dataset}/{shard}.manifest.json"),
+        settings=made("settings/traces.json"),
+        engine=made("settings/engine.json"),
+        model=lambda wildcards: manifests(the_verifier(wildcards)),
+        debates=ancient(made("debates/{teacher}/{dataset}/{shard}.jsonl.zst")),
     output:
         verdicts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.jsonl",
         counts="results/{run}/verdicts/{teacher}/{dataset}/{shard}.counts.json",
@@ -22,7 +23,7 @@ rule verify_answers:
         ENVIRONMENT
     threads: 8
     resources:
-        **needs("generate", lambda wildcards: [CONFIG.traces.verifier], hours=12),
+        **needs("generate", the_verifier, hours=12),
     params:
         code=code_digest("verify"),
         work="results/{run}/kept/verdicts/{teacher}/{dataset}/{shard}",
@@ -36,9 +37,13 @@ rule verify_answers:
 rule extract_traces:
     """Grade every turn of one shard of {wildcards.teacher}'s debates on {wildcards.dataset}."""
     input:
-        settings="results/{run}/settings/traces.json",
-        debates="results/{run}/debates/{teacher}/{dataset}/{shard}.jsonl.zst",
-        verdicts=verdicts_of_shard,
+        made("debates/{teacher}/{dataset}/{shard}.manifest.json"),
+        where(asks_verifier, made("verdicts/{teacher}/{dataset}/{shard}.manifest.json")),
+        settings=made("settings/traces.json"),
+        debates=ancient(made("debates/{teacher}/{dataset}/{shard}.jsonl.zst")),
+        verdicts=ancient(
+            where(asks_verifier, made("verdicts/{teacher}/{dataset}/{shard}.jsonl"))
+        ),
     output:
         traces="results/{run}/traces/{teacher}/{dataset}/{shard}.jsonl.zst",
         counts="results/{run}/traces/{teacher}/{dataset}/{shard}.counts.json",
@@ -69,4 +74,4 @@ rule extract_traces:
 rule traces:
     """All graded traces."""
     input:
-        of_all_shards("traces/{teacher}/{dataset}/{shard}.jsonl.zst"),
+        files_of_all("traces/{teacher}/{dataset}/{shard}.manifest.json"),

@@ -12,7 +12,6 @@ from agentark.config.section import Section
 class Grpo(Section):
     """GRPO with the process reward (Eq. 3 to 5)."""
 
-    start: Literal["base", "rsft", "da"] = Field("base", description="policy that RL starts from (reference: base)")
     learning_rate: float = Field(5e-7, gt=0, description="AdamW, constant")
     beta: float = Field(0.001, ge=0, description="weight of the KL term (k3) against the start policy")
     epsilon: float = Field(0.2, gt=0, description="clip range of the ratio")

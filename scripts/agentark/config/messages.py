@@ -17,7 +17,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def explain(item: Any, root: type[BaseModel]) -> str:
     """One sentence for one of pydantic's errors about a mapping that was read as `root`."""
     path = [str(part) for part in item["loc"] if part not in ("function-before",)]
-    key = ".".join(path) or "top level"
+    key = ".".join(path)
     value = item["input"]
     if item["type"] == "extra_forbidden":
         section = _section_at(path[:-1], root)
@@ -28,7 +28,9 @@ def explain(item: Any, root: type[BaseModel]) -> str:
         mantissa, exponent = re.split("[eE]", value)
         return f"{key}: YAML reads {value} as a text, not as a number; write {mantissa}.0e{exponent}"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message} (it is {value!r})"
+    if item["type"] == "value_error":
+        return f"{key}: {message}" if key else message  # of the whole config: it names its keys itself
+    return f"{key}: {message} (it is {value!r})"
 
 
 def _section_at(path: list[str], root: type[BaseModel]) -> type[BaseModel] | None:

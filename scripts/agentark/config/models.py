@@ -29,8 +29,19 @@ class Server(Section):
     )
 
 
+class Taught(Section):
+    """A student of this study, as a model: it can teach the next generation, or be trained further."""
+
+    model: str = Field(description="the model that was trained, a name under `models`")
+    method: str = Field(description="method or recipe that trained it")
+    teacher: str | None = Field(None, description="whose debates it learned from; none = the run's first teacher")
+    train_set: str | None = Field(None, description="what they were about; none = the run's first train set")
+    seed: int | None = Field(None, description="training seed; none = the run's first")
+    variant: str = Field("main", description="the variant in which it was trained")
+
+
 class Model(Section):
-    """A language model: where its weights come from, or the server that runs it."""
+    """A language model: where its weights come from, the server that runs it, or the student that it is."""
 
     source: str | None = Field(
         None,
@@ -38,6 +49,7 @@ class Model(Section):
         "an installed Python package ships",
     )
     server: Server | None = Field(None, description="ask this server instead of loading weights; not for students")
+    student: Taught | None = Field(None, description="a student that this study trains")
     revision: str | None = Field(None, description="git revision on the Hub; none = newest")
     gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
     billions: float | None = Field(
@@ -59,8 +71,10 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> "Model":
-        if (self.source is None) == (self.server is None):
-            raise ValueError("give either `source`, the weights, or `server`, where it runs")
+        if [self.source, self.server, self.student].count(None) != 2:
+            raise ValueError(
+                "give either `source`, the weights, or `server`, where it runs, or `student`, who of this study it is"
+            )
         return self
 
 

@@ -17,6 +17,9 @@ class PrmStage(Section):
 class Prm(Section):
     """Process reward model, contrastive objective (Eq. 7) in two stages."""
 
+    model: str | None = Field(
+        None, description="model whose weights it starts from, a name under `models`; none = each student's own"
+    )
     tau: float = Field(0.1, gt=0, description="temperature of Eq. 7; above 0.2 the loss cannot come near 0")
     negatives: int = Field(8, ge=1, description="steps of other agents on the same question, a positive step")
     stage1: PrmStage = Field(

@@ -1,4 +1,4 @@
-"""The configuration of a run: one typed model of all sections, what must fit together, errors that name file and key.
+"""The configuration of a study: one typed model of all sections, read from YAML.
 
 All of it defines the result but `hardware`, what jobs ask a machine for; all else about machines is in `profiles/`.
 `config/demo.yaml` overrides the defaults for a laptop. Imported by the Snakefile, so nothing heavy may be imported.
@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from agentark.config.datasets import IMPORTED_QUESTIONS, Dataset
+from agentark.config import checks
+from agentark.config.datasets import Dataset
 from agentark.config.debates import Debates
 from agentark.config.engine import Engine
 from agentark.config.evaluation import Evaluation
+from agentark.config.experiments import AXES, Experiment
 from agentark.config.grpo import Grpo
 from agentark.config.hardware import Hardware
-from agentark.config.messages import did_you_mean, explain
+from agentark.config.messages import explain
 from agentark.config.methods import Method
 from agentark.config.models import Member, Model, Team
 from agentark.config.prm import Prm
@@ -25,11 +27,12 @@ from agentark.config.section import NAME, Section
 from agentark.config.sets import Sets
 from agentark.config.sft import Sft
 from agentark.config.traces import Traces
+from agentark.config.variants import MAIN, SECTIONS, Variant, merged
 from agentark.errors import UserError
 
 
 class Config(Section):
-    """A whole run."""
+    """A whole study."""
 
     run: str = Field(pattern=f"^{NAME}$", description="name of the run, its folder under results/")
     models: dict[str, Model] = Field(default_factory=dict, description="models by name")
@@ -43,11 +46,11 @@ class Config(Section):
     students: list[str] = Field(min_length=1, description="models that are trained")
     train_sets: list[str] = Field(min_length=1, description="datasets to debate and train on")
     benchmarks: list[str] = Field(min_length=1, description="datasets to score on")
-    methods: list[Method] = Field(
+    methods: list[str] = Field(
         ["rsft", "da", "pad"],
         min_length=1,
-        description="how students are trained; `answer_only`, `single_cot`, `majority` and `rejection` are R-SFT's "
-        "controls (docs/sets.md)",
+        description="how students are trained: `rsft`, `da`, `pad`, R-SFT's controls `answer_only`, `single_cot`, "
+        "`majority` and `rejection` (docs/sets.md), or names under `recipes`",
     )
     seeds: list[int] = Field([0], min_length=1, description="training seeds, one student each")
     engine: Engine = Field(Engine(), description="text generation")
@@ -58,9 +61,27 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward model")
     grpo: Grpo = Field(Grpo(), description="PAD")
     evaluation: Evaluation = Field(Evaluation(), description="evaluation")
+    variants: dict[str, Variant] = Field(
+        default_factory=dict, description="settings that differ from the run's, by the variant's name"
+    )
+    recipes: dict[str, Annotated[list[Method], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="trainings one after another, by the recipe's name: `{pad: [rsft, pad]}`; a method that is not "
+        "named here starts from the untrained model",
+    )
+    experiments: dict[str, Experiment] = Field(
+        default_factory=dict, description="parts of the study beside the run's own grid, by name"
+    )
+    compare: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="what is compared beside every method with the untrained model: `{pad: [rsft]}`; an arm is a "
+        "method or recipe, or `VARIANT/NAME`",
+    )
     hardware: Hardware = Field(Hardware(), description="GPUs and memory of jobs, by the size of their models")
 
-    @field_validator("models", "datasets", "teams")
+    _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
+
+    @field_validator("models", "datasets", "teams", "variants", "recipes", "experiments")
     @classmethod
     def _names_fit_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
@@ -68,70 +89,80 @@ class Config(Section):
                 raise ValueError(f"`{name}` becomes part of a path: use letters, digits, `.`, `_` and `-` only")
         return value
 
-    @field_validator("teachers", "students", "train_sets", "benchmarks", "methods", "seeds")
+    @field_validator(*AXES)
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
-        repeated = sorted({str(item) for item in value if value.count(item) > 1})
-        if repeated:
-            raise ValueError(f"{', '.join(repeated)} stands twice: take one out")
+        checks.no_repeats(value)
         return value
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Config":
-        _require("students", self.students, "models", self.models)
-        for name in self.students:
-            if self.models[name].server:
-                raise ValueError(
-                    f"students: `{name}` runs on a server, and training needs its weights: give a `source`"
-                )
-        for name, team in self.teams.items():
-            if name in self.models:
-                raise ValueError(f"teams.{name} has the name of a model: call one of them otherwise")
-            _require(f"teams.{name}", (member.model for member in team), "models", self.models)
-        if self.debates.source == "generate":
-            _require("teachers", self.teachers, "models` or `teams", self.models | self.teams)
-        for key, name in (
-            ("traces.verifier", self.traces.verifier),
-            ("sets.judge", self.sets.judge),
-            ("sets.rollout_model", self.sets.rollout_model),
-        ):
-            _require(key, [name] if name else [], "models", self.models)
-        if self.sets.da_selection == "judge" and self.sets.judge is None:
-            raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
-        if self.sets.prm_labels == "rollouts" and self.sets.rollout_model is None:
-            raise ValueError("sets.prm_labels is `rollouts`: give `sets.rollout_model`, the name of a model")
-        if self.sets.da_selection == "judge" and self.sets.corrective == "equal":
-            raise ValueError(
-                "sets.da_selection: `judge` picks among traces of both kinds, so it cannot hold them `equal`"
-            )
-        _require("train_sets", self.train_sets, "datasets", self.datasets)
-        _require("benchmarks", self.benchmarks, "datasets", self.datasets)
-        for name in self.train_sets:
-            if self.datasets[name].train is None:
-                raise ValueError(f"datasets.{name} is in train_sets: give its `train` part, for example `train: 256`")
-        for name in self.benchmarks:
-            if getattr(self.datasets[name], self.evaluation.split) is None:
-                part = self.evaluation.split
-                raise ValueError(f"datasets.{name} is in benchmarks: give its `{part}` part, for example `{part}: 300`")
-        if self.debates.source == "generate":
-            for name, dataset in self.datasets.items():
-                if dataset.source == IMPORTED_QUESTIONS:
-                    raise ValueError(
-                        f"datasets.{name}.source is `debate-logs`: this needs `debates: {{source: import}}`"
-                    )
-        if "pad" in self.methods and self.grpo.start != "base" and self.grpo.start not in self.methods:
-            raise ValueError(f"grpo.start is `{self.grpo.start}`: add it to methods, PAD starts from that student")
+    def _fits_together(self) -> "Config":
+        checks.models(self)
+        checks.settings(self)
+        checks.recipes(self)
+        for name in checks.in_order(self.variants):
+            self._variants[name] = self._varied(name)
+        checks.variants(self)
+        checks.parts(self)
         return self
+
+    def _varied(self, name: str) -> "Config":
+        """The settings of a variant, whose base is known.
+
+        Raises:
+            ValueError: they are no settings, or do not fit together.
+        """
+        base, changes = self.variant(self.variants[name].base), self.variants[name].changes
+        sections = {}
+        for section, keys in changes.items():
+            before = getattr(base, section)
+            below = before.model_dump()
+            if section == "debates" and "protocol" in keys and keys["protocol"] != before.protocol:
+                below.pop("options")  # those of another protocol
+            try:
+                sections[section] = type(before).model_validate(merged(below, keys))
+            except ValidationError as error:
+                wrong = "; ".join(explain(item, type(before)) for item in error.errors())
+                raise ValueError(f"variants.{name}.{section}.{wrong}") from None
+        varied = self.model_copy(update={section: getattr(base, section) for section in SECTIONS} | sections)
+        try:
+            checks.settings(varied)
+        except ValueError as error:
+            raise ValueError(f"variants.{name}: {error}") from None
+        return varied
+
+    def variant(self, name: str) -> "Config":
+        """The study with the settings of one of its variants; `main` has those of the run."""
+        return self if name == MAIN else self._variants[name]
+
+    def line(self, variant: str) -> list[str]:
+        """A variant and all that it builds on, without the run itself."""
+        return [] if variant == MAIN else [variant, *self.line(self.variants[variant].base)]
+
+    @property
+    def parts(self) -> dict[str, Experiment]:
+        """The run's own grid as `main`, and the experiments, with all their axes."""
+        own = {axis: getattr(self, axis) for axis in AXES} | {"compare": self.compare}
+        return {MAIN: Experiment(**own)} | {
+            name: Experiment(**own | part.model_dump(exclude_none=True)) for name, part in self.experiments.items()
+        }
+
+    def every(self, axis: str) -> list[Any]:
+        """All values of an axis in any part of the study, each once: `every("students")`."""
+        return list(dict.fromkeys(value for part in self.parts.values() for value in getattr(part, axis)))
+
+    def recipe(self, name: str) -> list[str]:
+        """The trainings of a recipe or a plain method, one after another."""
+        return self.recipes.get(name) or [name]
 
     def team(self, teacher: str) -> Team:
         """The agents of a teacher, which is a team or one model."""
         return Team(members=self.teams.get(teacher) or [Member(model=teacher)])
 
-
-def _require(key: str, names: Iterable[str], where: str, known: dict[str, Any]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{key}: `{name}` is not under `{where}`{did_you_mean(name, known)}")
+    def billions(self, model: str) -> float:
+        """Billions of parameters of a model; a student has those of the model that was trained."""
+        student = self.models[model].student
+        return self.billions(student.model) if student else self.models[model].size
 
 
 def load(raw: dict[str, Any], files: Iterable[str | Path] = ()) -> Config:

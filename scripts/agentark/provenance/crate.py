@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
-PAGES = ("settings/**/*.json", "tables/*", "figures/*", "report.html")
+PAGES = ("settings/**/*.json", "variants/*/settings/**/*.json", "tables/**/*.*", "figures/**/*.*", "report.html")
 """What a run holds beside its artefacts."""
 
 

@@ -97,7 +97,7 @@ def write_manifest(
     kind: str,
     stage: str,
     settings: dict[str, Any],
-    parents: list[Path],
+    parents: Sequence[Path],
     outputs: Sequence[Path] = (),
     folder: Path | None = None,
     seed: int | None = None,
@@ -111,7 +111,7 @@ def write_manifest(
         settings: the frozen settings that made it.
         parents: files it was made from; their SHA-256 go in.
         outputs: the artefact's files; their SHA-256 go in.
-        folder: model folder beside the manifest, whose files go in with theirs.
+        folder: model folder, beside the manifest or a student's, whose files go in with theirs.
         facts: counts and metrics.
         more_code: files that the stage imports by a name in the config.
     """
@@ -127,7 +127,7 @@ def write_manifest(
             "packages": versions(),
             "parents": _digests(parents, path.parent),
             "outputs": _digests(outputs, path.parent),
-            "folder": folder.relative_to(path.parent).as_posix() if folder else None,
+            "folder": Path(os.path.relpath(folder, path.parent)).as_posix() if folder else None,
             "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files} if folder else {},
             "facts": facts or {},
         },

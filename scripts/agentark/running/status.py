@@ -48,10 +48,13 @@ class Attempt:
         return (self.ended - self.began) / timedelta(hours=1) if self.ended else 0.0
 
 
-def attempts(told: Path, logs: Path) -> list[Attempt]:
+def attempts(told: Path, results: Path) -> list[Attempt]:
     """All attempts of a job in the order of their starts, as they tell themselves."""
     log = told.with_name(told.name.removesuffix(SUFFIX) + ".log")
-    rule, *wildcards = log.relative_to(logs).with_suffix("").parts
+    # [variants/NAME/]logs/RULE/WILDCARDS.log
+    *variant, rule_and_wildcards = log.relative_to(results).with_suffix("").as_posix().rpartition("logs/")[::2]
+    rule, *wildcards = rule_and_wildcards.split("/")
+    wildcards += [name.strip("/") for name in variant if name]
     found: dict[str, Attempt] = {}
     for line in told.read_text(encoding="utf-8").splitlines():
         try:
@@ -179,13 +182,13 @@ def report(results: Path) -> Iterator[str]:
     Raises:
         UserError: nothing of the run has begun or waits.
     """
-    logs = results / "logs"
-    of_jobs = {told: attempts(told, logs) for told in sorted(logs.rglob(f"*{SUFFIX}"))}
+    folders = [results / "logs", *results.glob("variants/*/logs")]
+    of_jobs = {told: attempts(told, results) for logs in folders for told in sorted(logs.rglob(f"*{SUFFIX}"))}
     slurm = Slurm(results.stat().st_uid if results.exists() else -1)
     # Read again what had no end: it may have ended before Slurm was asked.
     for told, jobs in of_jobs.items():
         if jobs and jobs[-1].state == "begun":
-            of_jobs[told] = attempts(told, logs)
+            of_jobs[told] = attempts(told, results)
     found = [[*jobs[:-1], seen_from_here(jobs[-1], slurm)] for jobs in of_jobs.values() if jobs]
     waiting = slurm.waiting(results.resolve().name)
     if not found and not waiting:

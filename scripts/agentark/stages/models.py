@@ -1,11 +1,14 @@
 """Bring a model into the run: a local folder with safetensors weights, configuration and tokenizer.
 
+A student of the run that teaches, or is trained further, stays where it is and gets a manifest as a model.
+
 GGUF files are de-quantised once, here. Nothing after this stage asks the network for a model.
 """
 
 import argparse
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentark.config.models import Model
@@ -17,12 +20,18 @@ from agentark.running.progress import say
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
+    parser.add_argument("--student", type=Path, help="manifest of the student that it is, where the config says so")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv), online=True)
 
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Model)
+    if settings.student:
+        say(f"model        {settings.student.method} student of {settings.student.model}")
+        # Where it is: weights of 8 billion parameters are not copied to give them another name.
+        manifest(args.manifest, settings, folder=manifests.model_folder(args.student), parents=[args.student])
+        return
     say(f"model        {settings.source or settings.server.url}")
     if settings.server:
         manifest(args.manifest, settings, folder=None)
@@ -39,9 +48,9 @@ def work(args: argparse.Namespace) -> None:
     manifest(args.manifest, settings, folder=final)
 
 
-def manifest(path: Path, settings: Model, folder: Path | None) -> None:
+def manifest(path: Path, settings: Model, folder: Path | None, parents: Sequence[Path] = ()) -> None:
     manifests.write_manifest(
-        path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=[], folder=folder
+        path, kind="model", stage="models", settings=settings.model_dump(mode="json"), parents=parents, folder=folder
     )
 
 

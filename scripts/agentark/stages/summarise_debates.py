@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from agentark.config.variants import MAIN, variant_of
 from agentark.evaluation.statistics import exact_mcnemar, paired
 from agentark.records.debates import Debate
 from agentark.records.evaluations import EvaluationRow
@@ -18,6 +19,7 @@ from agentark.traces.debate_statistics import Tally
 from agentark.traces.transcripts import as_html, lines
 
 COLUMNS = [
+    "variant",
     "teacher",
     "dataset",
     "part",
@@ -52,7 +54,7 @@ def work(args: argparse.Namespace) -> None:
     by_protocol = answers(args.evaluations)
     for line in rows:
         line["p_value_vote"] = exact_mcnemar(line["better_than_vote"], line["worse_than_vote"])
-        who = line["teacher"], line["dataset"]
+        who = line["variant"], line["teacher"], line["dataset"]
         held, sampled = by_protocol.get((*who, line["protocol"])), by_protocol.get((*who, "self_consistency"))
         if line["part"] != "train" and held and sampled:
             same = sorted(held.keys() & sampled.keys())
@@ -68,20 +70,22 @@ def work(args: argparse.Namespace) -> None:
 
 
 def tallied(statistics: list[Path]) -> list[dict[str, Any]]:
-    """A row for each teacher, dataset and part: its shards together."""
-    shards: dict[str, list[dict[str, Any]]] = {}
+    """A row for each variant, teacher, dataset and part: its shards together."""
+    shards: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for path in statistics:
         sums = json.loads(path.read_text(encoding="utf-8"))
-        shards.setdefault(json.dumps(sums["of"]), []).append(sums)
-    return [Tally.merged(found).row() for of, found in shards.items() if of != "{}"]
+        if sums["of"]:
+            shards.setdefault((variant_of(path), json.dumps(sums["of"])), []).append(sums)
+    return [{"variant": variant, **Tally.merged(found).row()} for (variant, _), found in shards.items()]
 
 
-def answers(evaluations: list[Path]) -> dict[tuple[str, str, str], dict[str, bool]]:
-    """Which questions a teacher's protocol got right, by (teacher, benchmark, protocol)."""
-    found: dict[tuple[str, str, str], dict[str, bool]] = {}
+def answers(evaluations: list[Path]) -> dict[tuple[str, str, str, str], dict[str, bool]]:
+    """Which questions a teacher's protocol got right, by (variant, teacher, benchmark, protocol)."""
+    found: dict[tuple[str, str, str, str], dict[str, bool]] = {}
     for path in evaluations:
+        variant = variant_of(path)
         for row in read_rows(path, EvaluationRow):
-            found.setdefault((row.model, row.benchmark, row.protocol), {})[row.question_id] = row.correct
+            found.setdefault((variant, row.model, row.benchmark, row.protocol), {})[row.question_id] = row.correct
     return found
 
 
@@ -92,11 +96,12 @@ def as_text(rows: list[dict[str, Any]]) -> str:
         f"  {'same calls':>10}  {'agreed':>6}  {'corrected':>9} {'misled':>6}  {'calls':>5} {'cached':>6}"
     ]
     for line in rows:
+        whose = line["teacher"] if line["variant"] == MAIN else f"{line['teacher']}, {line['variant']}"
         p = "<0.0001" if line["p_value_vote"] < 1e-4 else f"{line['p_value_vote']:.4f}"
         sampled = line.get("self_consistency_accuracy")
         cached = line["cached_prompt_share"]
         text.append(
-            f"{line['teacher']:<18} {line['dataset']:<14} {line['part']:<6} {line['protocol']:<10} "
+            f"{whose:<18} {line['dataset']:<14} {line['part']:<6} {line['protocol']:<10} "
             f"{line['questions']:>6}  {line['first_round_vote_accuracy']:>6.1%} {line['accuracy']:>6.1%} {p:>8}  "
             f"{'-' if sampled is None else f'{sampled:.1%}':>10}  {line['consensus_rate']:>6.1%}  "
             f"{line['corrective']:>9} {line['degraded']:>6}  {line['calls_per_question']:>5.1f} "

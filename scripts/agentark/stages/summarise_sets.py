@@ -11,10 +11,11 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from agentark.config.variants import MAIN, variant_of
 from agentark.records.files import atomic_path
 from agentark.sets.cards import BIN
 
-FIRST = ["teacher", "dataset", "set", "questions", "questions_used", "rows", "tokens", "corrective_rows"]
+FIRST = ["variant", "teacher", "dataset", "set", "questions", "questions_used", "rows", "tokens", "corrective_rows"]
 NOT_IN_TABLE = {"kinds", "sources", "licences", "tokens_histogram", "examples"}
 
 
@@ -35,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def card(path: Path) -> dict[str, Any]:
-    """A set's facts, with whose they are: the path says `sets/TEACHER/DATASET/KIND.card.json`."""
+    """A set's facts, with whose they are: the path says `[variants/NAME/]sets/TEACHER/DATASET/KIND.card.json`."""
     facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
-    return {"teacher": path.parts[-3], "dataset": path.parts[-2], **facts}
+    return {"variant": variant_of(path), "teacher": path.parts[-3], "dataset": path.parts[-2], **facts}
 
 
 def draw(cards: list[dict[str, Any]], path: Path) -> None:
@@ -48,7 +49,8 @@ def draw(cards: list[dict[str, Any]], path: Path) -> None:
     for axis, one in zip(axes[:, 0], cards, strict=True):
         lengths = {int(key): count for key, count in one["tokens_histogram"].items()}
         axis.bar(list(lengths), list(lengths.values()), width=BIN, align="edge", color="#1f77b4")
-        title = f"{one['set']}: {one['rows']:,} rows ({one['teacher']}, {one['dataset']})"
+        whose = ", ".join([one["teacher"], one["dataset"], *([one["variant"]] if one["variant"] != MAIN else [])])
+        title = f"{one['set']}: {one['rows']:,} rows ({whose})"
         axis.set_title(title, loc="left", fontsize="small")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("words and signs of a row")

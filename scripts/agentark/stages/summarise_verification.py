@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from agentark.config.variants import variant_of
 from agentark.grading.verifier import Agreement
 from agentark.records.files import atomic_path
 
@@ -17,10 +18,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
 
-    found: dict[tuple[str, str], Counter[str]] = {}
+    found: dict[tuple[str, str, str], Counter[str]] = {}
     for path in args.verdicts:
-        # verdicts/TEACHER/DATASET/SHARD.counts.json
-        found.setdefault(path.parts[-3:-1], Counter()).update(json.loads(path.read_text(encoding="utf-8")))
+        # [variants/NAME/]verdicts/TEACHER/DATASET/SHARD.counts.json
+        whose = variant_of(path), *path.parts[-3:-1]
+        found.setdefault(whose, Counter()).update(json.loads(path.read_text(encoding="utf-8")))
     with atomic_path(args.out) as partial:
         pd.DataFrame([row(*who, counts) for who, counts in found.items()]).to_csv(
             partial, index=False, float_format="%.6g"
@@ -28,9 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def row(teacher: str, dataset: str, n: Counter[str]) -> dict[str, str | float | None]:
+def row(variant: str, teacher: str, dataset: str, n: Counter[str]) -> dict[str, str | float | None]:
     agreement = Agreement(n["audited"], n["both_right"], n["both_wrong"], n["false_accepts"], n["false_rejects"])
     return {
+        "variant": variant,
         "teacher": teacher,
         "dataset": dataset,
         **n,

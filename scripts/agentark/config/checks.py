@@ -1,0 +1,228 @@
+"""What must fit together in a configuration, beyond the type of each key.
+
+Every function raises ValueError with one sentence: the key, what is wrong, the cure.
+"""
+
+import re
+from collections.abc import Iterable
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from agentark.config.datasets import IMPORTED_QUESTIONS
+from agentark.config.experiments import AXES
+from agentark.config.messages import did_you_mean
+from agentark.config.methods import METHODS
+from agentark.config.models import Taught
+from agentark.config.variants import MAIN, SECTIONS, Variant
+
+if TYPE_CHECKING:
+    from agentark.config.study import Config
+
+
+def no_repeats(values: list[Any]) -> None:
+    repeated = sorted({str(item) for item in values if values.count(item) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} stands twice: take one out")
+
+
+def _exist(key: str, names: Iterable[str], where: str, known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key}: `{name}` is not under `{where}`{did_you_mean(name, known)}")
+
+
+def models(config: "Config") -> None:
+    """Names in `teams`, and students that teach."""
+    for name, team in config.teams.items():
+        if name in config.models:
+            raise ValueError(f"teams.{name} has the name of a model: call one of them otherwise")
+        _exist(f"teams.{name}", (member.model for member in team), "models", config.models)
+    for name, model in config.models.items():
+        if student := model.student:
+            _student(config, f"models.{name}.student", student)
+    for name in config.models:
+        _no_circle(config, name, [])
+
+
+def _student(config: "Config", key: str, student: Taught) -> None:
+    _exist(f"{key}.model", [student.model], "models", config.models)
+    _has_weights(config, f"{key}.model", student.model)
+    _exist(f"{key}.method", [student.method], "methods or `recipes`", [*METHODS, *config.recipes])
+    _exist(f"{key}.variant", [student.variant], "variants", [MAIN, *config.variants])
+    teacher, train_set = student.teacher or config.teachers[0], student.train_set or config.train_sets[0]
+    if config.debates.source == "generate":
+        _exist(f"{key}.teacher", [teacher], "models` or `teams", [*config.models, *config.teams])
+    _exist(f"{key}.train_set", [train_set], "datasets", config.datasets)
+    if config.datasets[train_set].train is None:
+        raise ValueError(f"{key}.train_set: datasets.{train_set} has no `train` part: give it one")
+
+
+def _no_circle(config: "Config", name: str, path: list[str]) -> None:
+    """A student is made from the model that is trained and from its teacher, which may be students."""
+    if name in path:
+        circle = " needs ".join([*path[path.index(name) :], name])
+        raise ValueError(f"models: {circle}; a student cannot be made from itself, so break the circle")
+    student = config.models[name].student if name in config.models else None
+    if student:
+        teacher = student.teacher or config.teachers[0]
+        members = [member.model for member in config.team(teacher).members]
+        for needed in dict.fromkeys([student.model, *members]):
+            _no_circle(config, needed, [*path, name])
+
+
+def _has_weights(config: "Config", key: str, name: str) -> None:
+    if config.models[name].server:
+        raise ValueError(f"{key}: `{name}` runs on a server, and training needs its weights: give a `source`")
+
+
+def settings(config: "Config") -> None:
+    """Settings of one section that ask for something of another; those of a variant too."""
+    for key, name in (
+        ("traces.verifier", config.traces.verifier),
+        ("sets.judge", config.sets.judge),
+        ("sets.rollout_model", config.sets.rollout_model),
+        ("prm.model", config.prm.model),
+    ):
+        _exist(key, [name] if name else [], "models", config.models)
+    if config.prm.model:
+        _has_weights(config, "prm.model", config.prm.model)
+    if config.sets.da_selection == "judge" and config.sets.judge is None:
+        raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
+    if config.sets.prm_labels == "rollouts" and config.sets.rollout_model is None:
+        raise ValueError("sets.prm_labels is `rollouts`: give `sets.rollout_model`, the name of a model")
+    if config.sets.da_selection == "judge" and config.sets.corrective == "equal":
+        raise ValueError("sets.da_selection: `judge` picks among traces of both kinds, so it cannot hold them `equal`")
+    if config.debates.source == "generate":
+        for name, dataset in config.datasets.items():
+            if dataset.source == IMPORTED_QUESTIONS:
+                raise ValueError(f"datasets.{name}.source is `debate-logs`: this needs `debates: {{source: import}}`")
+
+
+def recipes(config: "Config") -> None:
+    """Recipes are told apart by their trainings, and a method's name is kept for what ends with it."""
+    known = {(method,): method for method in METHODS if method not in config.recipes}
+    for name, recipe in config.recipes.items():
+        if len(set(recipe)) < len(recipe):
+            raise ValueError(f"recipes.{name} repeats a method: a training starts from what the one before it made")
+        if name in METHODS and recipe[-1] != name:
+            raise ValueError(f"recipes.{name} has the name of a method: end it with `{name}`, or call it otherwise")
+        if name in ("base", "debate"):
+            raise ValueError(f"recipes.{name}: tables call the untrained by this name, so choose another")
+        if other := known.get(tuple(recipe)):
+            raise ValueError(f"recipes.{name} is the same as `{other}`: take it out and use that name")
+        known[tuple(recipe)] = name
+
+
+def in_order(variants: dict[str, Variant]) -> list[str]:
+    """Each variant after the one that it builds on."""
+    ordered: list[str] = []
+    for name, variant in variants.items():
+        path = [name]
+        while variant.base != MAIN:
+            _exist(f"variants.{path[-1]}.base", [variant.base], "variants", [MAIN, *variants])
+            if variant.base in path:
+                raise ValueError(f"variants: {' builds on '.join([*path, variant.base])}: break the circle")
+            path.append(variant.base)
+            variant = variants[variant.base]
+        ordered += [each for each in reversed(path) if each not in ordered]
+    return ordered
+
+
+def variants(config: "Config") -> None:
+    """Every variant differs from all others, and says so where much would be made twice."""
+    if MAIN in config.variants:
+        raise ValueError(f"variants.{MAIN}: this is the name of the run itself, so choose another")
+    for name, variant in config.variants.items():
+        ours, base = config.variant(name), config.variant(variant.base)
+        if _sections(ours) == _sections(base):
+            raise ValueError(f"variants.{name} changes nothing in `{variant.base}`: change a setting, or take it out")
+        if (ours.debates.source, ours.debates.logs) != (config.debates.source, config.debates.logs):
+            raise ValueError(
+                f"variants.{name}.debates: `source` and `logs` are the run's: give other logs a run of their own"
+            )
+    for one, other in combinations(config.variants, 2):
+        if _sections(config.variant(one)) == _sections(config.variant(other)):
+            raise ValueError(f"variants.{one} and variants.{other} have the same settings: take one out")
+        if one.casefold() == other.casefold():
+            raise ValueError(f"variants.{one} and variants.{other} would write the same folder on some file systems")
+        if not _related(config, one, other) and (section := _first_in_common(config, one, other)):
+            raise ValueError(
+                f"variants.{other} changes `{section}` as variants.{one} does: let it build on that one "
+                f"(`base: {one}`), or both on a third, so that what is equal is made once"
+            )
+
+
+def _sections(config: "Config") -> list[Any]:
+    return [getattr(config, name) for name in SECTIONS]
+
+
+def _related(config: "Config", one: str, other: str) -> bool:
+    """Whether they build on one another, or on the same variant: then what they share is shared by that."""
+    return bool({*config.line(one)} & {*config.line(other)})
+
+
+def _first_in_common(config: "Config", one: str, other: str) -> str | None:
+    """The first section that both change, when they change it alike."""
+    for section in SECTIONS:
+        ours, theirs, runs = (getattr(config.variant(name), section) for name in (one, other, MAIN))
+        if ours != runs or theirs != runs:
+            return section if ours == theirs else None
+    return None
+
+
+def parts(config: "Config") -> None:
+    """The run's own axes and those of its experiments."""
+    targets: dict[str, str] = {}
+    for name, part in config.parts.items():
+        key = "" if name == MAIN else f"experiments.{name}."
+        if name == MAIN and name in config.experiments:
+            raise ValueError(f"experiments.{MAIN}: this is the name of the run's own grid, so choose another")
+        for axis in ("variants", *AXES):
+            try:
+                no_repeats(getattr(part, axis))
+            except ValueError as error:
+                raise ValueError(f"{key}{axis}: {error}") from None
+        _exist(f"{key}variants", part.variants, "variants", [MAIN, *config.variants])
+        _exist(f"{key}students", part.students, "models", config.models)
+        for student in part.students:
+            _has_weights(config, f"{key}students", student)
+        if config.debates.source == "generate":
+            _exist(f"{key}teachers", part.teachers, "models` or `teams", [*config.models, *config.teams])
+        _exist(f"{key}methods", part.methods, "recipes", [*METHODS, *config.recipes])
+        _exist(f"{key}train_sets", part.train_sets, "datasets", config.datasets)
+        _exist(f"{key}benchmarks", part.benchmarks, "datasets", config.datasets)
+        for dataset in part.train_sets:
+            if config.datasets[dataset].train is None:
+                raise ValueError(
+                    f"{key}train_sets: datasets.{dataset} has no train questions: give its `train` part, for example "
+                    "`train: 256`"
+                )
+        for variant in part.variants:
+            split = config.variant(variant).evaluation.split
+            for dataset in part.benchmarks:
+                if getattr(config.datasets[dataset], split) is None:
+                    raise ValueError(
+                        f"{key}benchmarks: datasets.{dataset} has no {split} questions: give its `{split}` part, for "
+                        f"example `{split}: 300`"
+                    )
+        if name == MAIN:
+            _arms_exist("", config.compare, config.every("methods"), [MAIN, *config.variants])
+        elif config.experiments[name].compare:
+            _arms_exist(key, part.compare, part.methods, part.variants)
+        target = re.sub(r"\W", "_", name)
+        if target in targets:
+            raise ValueError(
+                f"experiments.{name} and experiments.{targets[target]} would be the same target: rename one"
+            )
+        targets[target] = name
+
+
+def _arms_exist(key: str, compare: dict[str, list[str]], methods: list[str], variants: list[str]) -> None:
+    """Both sides of every comparison are made."""
+    for arm, others in compare.items():
+        for name in (arm, *others):
+            variant, _, method = name.rpartition("/")
+            _exist(f"{key}compare.{arm}", [variant] if variant else [], "variants", variants)
+            _exist(f"{key}compare.{arm}", [method], "methods", methods)
+        if arm in others:
+            raise ValueError(f"{key}compare.{arm}: it is compared with itself; name another arm")

@@ -1,0 +1,187 @@
+"""What the inputs and parameters of rules are made of, where that depends on the job."""
+
+from agentark.debates import imported, protocols
+
+
+def logs_folder():
+    return CONFIG.debates.logs if CONFIG.debates.source == "import" else None
+
+
+def log_files():
+    """The debate logs to import; none when debates are generated."""
+    if logs_folder() is None:
+        return []
+    try:
+        return [str(path) for path in imported.files(Path(logs_folder()))]
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+LOG_FILES = log_files()
+
+
+def question_files(wildcards):
+    """Local files that a dataset reads, so that a changed file makes its questions anew."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if dataset.source == IMPORTED_QUESTIONS:
+        return LOG_FILES
+    parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
+    sources = {part.source or dataset.source for part in parts}
+    return sorted(
+        source
+        for source in sources
+        if Path(source).suffix in (".json", ".jsonl", ".parquet")
+    )
+
+
+def manifests(names):
+    return [f"{folder_of(MAIN)}/models/{name}/manifest.json" for name in names]
+
+
+def named(names):
+    """`NAME=MANIFEST` of each model, as the stages take them."""
+    return [f"{name}={path}" for name, path in zip(names, manifests(names))]
+
+
+def members(teacher):
+    """The models of a teacher's team, each once."""
+    return list(dict.fromkeys(member.model for member in CONFIG.team(teacher).members))
+
+
+def the_verifier(wildcards):
+    verifier = config_of(wildcards).traces.verifier
+    return [verifier] if verifier else []
+
+
+def the_judge(wildcards):
+    judge = config_of(wildcards).sets.judge
+    return [judge] if judge else []
+
+
+def the_rollout_model(wildcards):
+    model = config_of(wildcards).sets.rollout_model
+    return [model] if model else []
+
+
+def the_student(wildcards):
+    return [wildcards.student]
+
+
+def the_backbone(wildcards):
+    return [wildcards.backbone]
+
+
+def student_of(model):
+    """The manifest of the student that a model of the config is; nothing for a model from elsewhere."""
+    student = CONFIG.models[model].student
+    if student is None:
+        return []
+    teacher = student.teacher or CONFIG.teachers[0]
+    train_set = student.train_set or CONFIG.train_sets[0]
+    seed = CONFIG.seeds[0] if student.seed is None else student.seed
+    place_in_run = (
+        joined(CONFIG.recipe(student.method)),
+        teacher,
+        train_set,
+        student.model,
+        str(seed),
+    )
+    return place(
+        student.variant, "/".join(("students", *place_in_run, "manifest.json"))
+    )
+
+
+def shards_of(folder, suffix):
+    """Input function: all shards of one teacher on one dataset."""
+    return made_by(
+        lambda wildcards: [
+            f"{folder}/{wildcards.teacher}/{wildcards.dataset}/{shard}.{suffix}"
+            for shard in shards(config_of(wildcards))
+        ]
+    )
+
+
+def shards(config):
+    return range(config.debates.shards if config.debates.source == "generate" else 1)
+
+
+def where(wanted, function):
+    """Input function: the files of another one, for the jobs that want them."""
+    return lambda wildcards: function(wildcards) if wanted(wildcards) else []
+
+
+def asks_verifier(wildcards):
+    return config_of(wildcards).traces.verifier is not None
+
+
+def asks_judge(wildcards):
+    return wildcards.kind == "da" and config_of(wildcards).sets.da_selection == "judge"
+
+
+def asks_rollouts(wildcards):
+    return (
+        wildcards.kind == "prm" and config_of(wildcards).sets.prm_labels == "rollouts"
+    )
+
+
+def is_control(wildcards):
+    return wildcards.kind in CONTROLS
+
+
+def beginning(wildcards):
+    """The manifest that a training starts from: the untrained model, or the student of the trainings before it."""
+    if not wildcards.before:
+        return f"models/{wildcards.student}/manifest.json"
+    before = wildcards.before.removesuffix("-")
+    return f"students/{before}/{wildcards.teacher}/{wildcards.train_set}/{wildcards.student}/{wildcards.seed}/manifest.json"
+
+
+def reward_model(wildcards):
+    backbone = config_of(wildcards).prm.model or wildcards.student
+    return f"prm/{wildcards.teacher}/{wildcards.train_set}/{backbone}/{wildcards.seed}/manifest.json"
+
+
+def benchmark_files(*names):
+    """These files of every benchmark of the study."""
+    return [
+        f"questions/{benchmark}/{name}"
+        for benchmark in CONFIG.every("benchmarks")
+        for name in names
+    ]
+
+
+def is_teacher(wildcards):
+    return (
+        wildcards.model in CONFIG.every("teachers")
+        and CONFIG.debates.source == "generate"
+    )
+
+
+def teacher_settings(wildcards):
+    """Only a teacher's evaluation holds debates, so only it depends on their settings."""
+    names = ("debates", f"teams/{wildcards.model}") if is_teacher(wildcards) else ()
+    return [f"settings/{name}.json" for name in names]
+
+
+def scored_questions(suffix):
+    """Input function: the part of a benchmark that is scored, or its manifest."""
+    return made_by(
+        lambda wildcards: [
+            f"questions/{wildcards.benchmark}/{suffix or config_of(wildcards).evaluation.split + '.jsonl'}"
+        ]
+    )
+
+
+def debate_code(wildcards):
+    """Stages import a protocol by its name, so its file is named to the digest."""
+    return code_digest(
+        "debates", protocols.source(config_of(wildcards).debates.protocol)
+    )
+
+
+def evaluation_code(wildcards, teacher):
+    """Every model answers alone; a teacher also holds its protocol, and votes."""
+    names = (
+        [config_of(wildcards).debates.protocol, "self_consistency"] if teacher else []
+    )
+    return code_digest("evaluate", *map(protocols.source, ["single", *names]))

@@ -1,0 +1,68 @@
+"""What the study ends with: the files that a user opens, targets for its parts, and what is printed."""
+
+
+def part_name(axis, value):
+    """The target of a part of the study: `student_qwen3_0_6b`, `seed_1`, `experiment_agents`."""
+    return re.sub(r"\W", "_", f"{axis}_{value}")
+
+
+def part_of(wildcards):
+    """The part of the study that a table is about."""
+    return CONFIG.parts[wildcards.part.rstrip("/") or MAIN]
+
+
+def settings_of_tables(wildcards):
+    return (
+        f"{folder_of(MAIN)}/settings/tables/{wildcards.part.rstrip('/') or MAIN}.json"
+    )
+
+
+def scored_debates(suffix):
+    """Patterns of the evaluations in which a teacher's debates are scored."""
+    kind = "base" if CONFIG.debates.source == "generate" else "debate"
+    axis = "benchmark" if CONFIG.debates.source == "generate" else "logged"
+    return [f"evaluations/{kind}/{{teacher}}/{{{axis}}}.{suffix}"]
+
+
+def tables_of_part(name):
+    part = "" if name == MAIN else f"{name}/"
+    run = folder_of(MAIN)
+    return [f"{run}/tables/{part}summary.csv", f"{run}/figures/{part}accuracy.svg"]
+
+
+def result_files(wildcards):
+    """Everything a user opens."""
+    names = ["debates", "sets"]
+    names += ["verification"] if any_verifier() else []
+    files = [f"{folder_of(MAIN)}/tables/{name}.csv" for name in names]
+    return files + [file for name in CONFIG.parts for file in tables_of_part(name)]
+
+
+def any_verifier():
+    return any(
+        CONFIG.variant(variant).traces.verifier
+        for part in CONFIG.parts.values()
+        for variant in part.variants
+    )
+
+
+def show_summary():
+    for name in ("debates", "summary"):
+        table = Path(folder_of(MAIN), "tables", f"{name}.txt")
+        if table.is_file():
+            print(table.read_text(encoding="utf-8"), file=sys.stderr)
+
+
+def tell_where_to_look(log):
+    print(
+        "A job failed: its log, named above, says why; all failures: agentark status "
+        f"{folder_of(MAIN)}. Everything finished is kept; the same command goes on. ({log})",
+        file=sys.stderr,
+    )
+
+
+def evaluations_with(axis, value):
+    """Input function: the run's own grid with one value on an axis. Only when it is asked for: a grid of thousands of
+    seeds has as many targets."""
+    part = CONFIG.parts[MAIN].model_copy(update={axis: [value]})
+    return lambda wildcards: evaluations_of(part)

@@ -1,0 +1,156 @@
+"""Where files lie: those of the run, and those that a variant has of its own."""
+
+from functools import cache
+from itertools import product
+from string import Formatter
+
+from agentark.config.datasets import IMPORTED_QUESTIONS
+from agentark.config.methods import CONTROLS, joined
+from agentark.config.slices import frozen, tables_of
+from agentark.config.variants import MAIN
+
+
+def variant_of(wildcards):
+    """The variant whose files a job makes."""
+    return (
+        wildcards.run.rpartition(f"/{FOLDER}/")[2] if FOLDER in wildcards.run else MAIN
+    )
+
+
+def config_of(wildcards):
+    """The settings of a job's variant."""
+    return CONFIG.variant(variant_of(wildcards))
+
+
+def folder_of(variant):
+    run = f"results/{CONFIG.run}"
+    return run if variant == MAIN else f"{run}/{FOLDER}/{variant}"
+
+
+@cache
+def place(variant, path):
+    """Where a file of a variant lies: in its own folder if it is made from other settings or other files there than in
+    what the variant builds on, else where that has it."""
+    if variant != MAIN:
+        base = CONFIG.variants[variant].base
+        if made_from(variant, path) == made_from(base, path):
+            return place(base, path)
+    return f"{folder_of(variant)}/{path}"
+
+
+def frozen_settings(variant, name):
+    """What a file under `settings/` holds."""
+    section, _, key = name.partition("/")
+    if section == "tables":
+        part = CONFIG.parts[key]
+        files = evaluations_of(part)
+        in_run = [file.removeprefix(f"{folder_of(MAIN)}/") for file in files]
+        return tables_of(CONFIG, key, in_run)
+    return frozen(CONFIG.variant(variant), name)
+
+
+@cache
+def made_from(variant, path):
+    """Settings as their text, any other file as the places of its rule's inputs."""
+    folder, _, name = path.partition("/")
+    if folder == "settings":
+        return frozen_settings(variant, name.removesuffix(".json"))
+    file = f"{folder_of(variant)}/{path}"
+    (maker,) = [each for each in makers_below(folder) if each.is_producer(file)]
+    return list(maker.expand_input(maker.get_wildcards(file))[0])
+
+
+@cache
+def makers_below(folder):
+    """The rules that write into a folder of a run, and perhaps some more."""
+    return [
+        each
+        for each in workflow.rules
+        if any(f"/{folder}/" in file for file in each.output)
+    ]
+
+
+def made(pattern):
+    """Input function: a file of this pattern, wherever the job's variant has it from."""
+    # Without variants a pattern says it all, and Snakemake is faster with one.
+    if not CONFIG.variants:
+        return "results/{run}/" + pattern
+    return lambda wildcards: place(variant_of(wildcards), pattern.format(**wildcards))
+
+
+def made_by(function):
+    """Input function: the files whose paths in a run a function names, wherever the job's variant has them from."""
+    return lambda wildcards: [
+        place(variant_of(wildcards), path) for path in function(wildcards)
+    ]
+
+
+def axes_of(part, variant):
+    """What stands for each wildcard in the files of a part of the study."""
+    config = CONFIG.variant(variant)
+    held = config.debates.source == "generate"
+    recipes = [CONFIG.recipe(name) for name in part.methods]
+    return {
+        "teacher": part.teachers,
+        "train_set": part.train_sets,
+        "dataset": part.train_sets,
+        "student": part.students,
+        "recipe": [joined(recipe) for recipe in recipes],
+        "seed": part.seeds,
+        "benchmark": part.benchmarks,
+        "shard": range(config.debates.shards if held else 1),
+        "kind": kinds_of(recipes),
+        "backbone": [config.prm.model] if config.prm.model else part.students,
+        "untrained": sorted({*part.students, *(part.teachers if held else [])}),
+        # Logged debates are scored on the logs' own held-out questions.
+        "logged": [
+            name
+            for name in part.benchmarks
+            if CONFIG.datasets[name].source == IMPORTED_QUESTIONS
+        ],
+    }
+
+
+def kinds_of(recipes):
+    """The sets that some recipes need; a control's is made at the budget of R-SFT's."""
+    kinds = {"rsft"} if any({*recipe} & {*CONTROLS} for recipe in recipes) else set()
+    for method in (method for recipe in recipes for method in recipe):
+        kinds |= {"prm", "rl"} if method == "pad" else {method}
+    return sorted(kinds)
+
+
+def files_of(part, pattern):
+    """The files of a pattern for a part of the study, each once, in the order of its axes."""
+    names = [name for _, name, _, _ in Formatter().parse(pattern) if name]
+    files = {}
+    for variant in part.variants:
+        axes = axes_of(part, variant)
+        for values in product(*(axes[name] for name in names)):
+            files[place(variant, pattern.format(**dict(zip(names, values))))] = None
+    return list(files)
+
+
+def evaluations_of(part, suffix="jsonl"):
+    """Every evaluation of a part of the study: untrained models, students, imported debates."""
+    students = "{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}"
+    return [
+        file
+        for kind in (
+            "base/{untrained}/{benchmark}",
+            students,
+            "debate/{teacher}/{logged}",
+        )
+        for file in files_of(part, f"evaluations/{kind}.{suffix}")
+    ]
+
+
+def files_of_all(*patterns):
+    """Input function: the files of patterns for all parts of the study, each once."""
+    return lambda wildcards: list(
+        dict.fromkeys(
+            file
+            for part in CONFIG.parts.values()
+            for pattern in patterns
+            for file in files_of(part, pattern)
+        )
+    )
