@@ -25,7 +25,7 @@ if CONFIG.debates.source == "generate":
         resources:
             **needs("generate", lambda wildcards: members(wildcards.teacher), hours=12),
         params:
-            code=debate_code,
+            code=by_variant(debate_code),
             models=lambda wildcards: named(members(wildcards.teacher)),
             # Not an output: it must outlive a killed job, and a changed protocol.
             work="results/{run}/kept/debates/{teacher}/{dataset}/{shard}",

@@ -4,12 +4,12 @@
 rule evaluate_base:
     """Score {wildcards.model} untrained; a teacher also debates and votes on a share of the questions."""
     input:
-        scored_questions("manifest.json"),
+        made("questions/{benchmark}/manifest.json"),
         settings=made("settings/evaluation.json"),
         engine=made("settings/engine.json"),
         teacher=made_by(teacher_settings),
         models=lambda wildcards: manifests(members(wildcards.model)),
-        questions=ancient(scored_questions(None)),
+        questions=ancient(scored_questions()),
     output:
         rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
         debates="results/{run}/evaluations/base/{model}/{benchmark}.debates.jsonl.zst",
@@ -25,8 +25,9 @@ rule evaluate_base:
     resources:
         **needs("generate", lambda wildcards: members(wildcards.model), hours=12),
     params:
-        code=lambda wildcards: evaluation_code(wildcards, is_teacher(wildcards)),
-        variant=variant_of,
+        code=lambda wildcards: evaluation_code(
+            config_of(wildcards), is_teacher(wildcards)
+        ),
         models=lambda wildcards: named(members(wildcards.model)),
         teacher=lambda wildcards, input: (
             "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
@@ -34,7 +35,7 @@ rule evaluate_base:
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --models {params.models:q} --name {wildcards.model:q} --variant {params.variant:q}"
+        " --models {params.models:q} --name {wildcards.model:q}"
         " --questions {input.questions:q} --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
         " --statistics {output.statistics:q} --manifest {output.manifest:q} --log {log:q}"
 
@@ -42,13 +43,13 @@ rule evaluate_base:
 rule evaluate_student:
     """Score the {wildcards.recipe} student of {wildcards.student} with the same prompt and budget as its base."""
     input:
-        scored_questions("manifest.json"),
+        made("questions/{benchmark}/manifest.json"),
         settings=made("settings/evaluation.json"),
         engine=made("settings/engine.json"),
         model=made(
             "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
         ),
-        questions=ancient(scored_questions(None)),
+        questions=ancient(scored_questions()),
     output:
         rows="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
         manifest="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",
@@ -62,13 +63,12 @@ rule evaluate_student:
     resources:
         **needs("generate", the_student, hours=12),
     params:
-        code=lambda wildcards: evaluation_code(wildcards, teacher=False),
-        variant=variant_of,
+        code=by_variant(lambda config: evaluation_code(config, teacher=False)),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
         " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --recipe {wildcards.recipe}"
-        " --variant {params.variant:q} --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
+        " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
         " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
 
@@ -94,10 +94,9 @@ rule evaluate_imported_debates:
         runtime=minutes(60),
     params:
         code=code_digest("evaluate_debates"),
-        variant=variant_of,
     shell:
         "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
-        " --variant {params.variant:q} --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
+        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 

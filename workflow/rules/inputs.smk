@@ -86,9 +86,7 @@ def student_of(model):
         student.model,
         str(seed),
     )
-    return place(
-        student.variant, "/".join(("students", *place_in_run, "manifest.json"))
-    )
+    return place(student.variant, f"students/{'/'.join(place_in_run)}/manifest.json")
 
 
 def shards_of(folder, suffix):
@@ -163,25 +161,31 @@ def teacher_settings(wildcards):
     return [f"settings/{name}.json" for name in names]
 
 
-def scored_questions(suffix):
-    """Input function: the part of a benchmark that is scored, or its manifest."""
-    return made_by(
-        lambda wildcards: [
-            f"questions/{wildcards.benchmark}/{suffix or config_of(wildcards).evaluation.split + '.jsonl'}"
-        ]
+def by_variant(value):
+    """Input function or parameter: what the settings of the job's variant give, at once where none differ."""
+    if not CONFIG.variants:
+        return value(CONFIG)
+    return lambda wildcards: value(config_of(wildcards))
+
+
+def scored_questions():
+    """Input function: the part of a benchmark that is scored."""
+    made_of = by_variant(
+        lambda config: made(f"questions/{{benchmark}}/{config.evaluation.split}.jsonl")
+    )
+    return (
+        (lambda wildcards: made_of(wildcards)(wildcards))
+        if CONFIG.variants
+        else made_of
     )
 
 
-def debate_code(wildcards):
+def debate_code(config):
     """Stages import a protocol by its name, so its file is named to the digest."""
-    return code_digest(
-        "debates", protocols.source(config_of(wildcards).debates.protocol)
-    )
+    return code_digest("debates", protocols.source(config.debates.protocol))
 
 
-def evaluation_code(wildcards, teacher):
+def evaluation_code(config, teacher):
     """Every model answers alone; a teacher also holds its protocol, and votes."""
-    names = (
-        [config_of(wildcards).debates.protocol, "self_consistency"] if teacher else []
-    )
+    names = [config.debates.protocol, "self_consistency"] if teacher else []
     return code_digest("evaluate", *map(protocols.source, ["single", *names]))

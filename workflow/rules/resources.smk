@@ -10,13 +10,20 @@ def needs(role, models, hours):
         hours: run time of the first attempt.
     """
 
+    sizes = {CONFIG.hardware.of(CONFIG.billions(name)) for name in CONFIG.models}
+    held = any(model.server for model in CONFIG.models.values())
+    # Snakemake asks a function anew for every job: where all jobs ask for the same, a value is faster.
+    only = sizes.pop() if len(sizes) == 1 and not held else None
+
     def size(wildcards):
+        if only:
+            return only
         largest = max(CONFIG.billions(name) for name in models(wildcards))
         return CONFIG.hardware.of(largest)
 
     def gpus(wildcards):
         # Models that only servers hold need no GPU of ours.
-        if all(CONFIG.models[name].server for name in models(wildcards)):
+        if not only and all(CONFIG.models[name].server for name in models(wildcards)):
             return 0
         return getattr(size(wildcards), f"{role}_gpus")
 
@@ -28,16 +35,20 @@ def needs(role, models, hours):
         n_gpus = gpus(wildcards)
         return f"gpu:{-(-n_gpus // nodes(wildcards))}" if n_gpus else None
 
+    def of_size(value):
+        return value(None) if only else value
+
     asked = dict(
-        devices=gpus,
-        nodes=nodes,
-        zero=lambda wildcards: size(wildcards).zero,
+        devices=of_size(gpus),
+        nodes=of_size(nodes),
+        zero=of_size(lambda wildcards: size(wildcards).zero),
         mem_mb=lambda wildcards, attempt: round(1024 * size(wildcards).memory_gb)
         * attempt,
         # Twice at most: what is saved is not done again, and partitions have limits.
         runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
     )
-    asked |= dict(gres=gres) if CONFIG.hardware.request == "gres" else dict(gpu=gpus)
+    by_gres = CONFIG.hardware.request == "gres"
+    asked |= dict(gres=of_size(gres)) if by_gres else dict(gpu=of_size(gpus))
 
     def if_several_nodes(value):
         return lambda wildcards: value(wildcards) if nodes(wildcards) > 1 else None
