@@ -29,6 +29,6 @@ rule prepare_model:
 
 
 rule models:
-    """All models: with `questions`, all that needs the network."""
+    """All models from elsewhere: with `questions`, all that needs the network."""
     input:
-        manifests(CONFIG.models),
+        manifests(name for name, model in CONFIG.models.items() if not model.student),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from agentark.config.variants import MAIN
 
 if TYPE_CHECKING:
+    from agentark.config.experiments import Experiment
     from agentark.config.study import Config
 
 
@@ -42,13 +43,20 @@ def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
         evaluations: its rows' files, below the folder of the run.
     """
     axes = config.parts[part]
-    used = [name for name in config.variants if any(name in config.line(variant) for variant in axes.variants)]
-    named = [name.rpartition("/")[2] for arm, others in axes.compare.items() for name in (arm, *others)]
+    lines = {name for variant in axes.variants for name in config.line(variant)}
+    # Of the study's comparisons those that this part can make, so that its table depends on no other's.
+    compare = {arm: [other for other in others if _is_made(other, axes)] for arm, others in axes.compare.items()}
     value = {
         "experiment": part,
-        "variants": {MAIN: None} | {name: config.variants[name].base for name in used},
-        "recipes": {name: config.recipe(name) for name in dict.fromkeys([*axes.methods, *named])},
-        "compare": axes.compare,
+        "variants": {MAIN: None} | {name: config.variants[name].base for name in config.variants if name in lines},
+        "recipes": {name: config.recipe(name) for name in axes.methods},
+        "compare": {arm: others for arm, others in compare.items() if others and _is_made(arm, axes)},
         "evaluations": evaluations,
     }
     return json.dumps(value, indent=2, sort_keys=True)
+
+
+def _is_made(arm: str, axes: "Experiment") -> bool:
+    """Whether `METHOD` or `VARIANT/METHOD` is in a part of the study."""
+    variant, _, method = arm.rpartition("/")
+    return method in axes.methods and (not variant or variant in axes.variants)

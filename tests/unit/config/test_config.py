@@ -34,7 +34,7 @@ def test_defaults_are_the_papers() -> None:
     made = study.load(MINIMAL)
     assert (made.debates.protocol, made.sets.min_correct_agents) == ("debate", 2)
     assert (made.debates.options["agents"], made.debates.options["rounds"]) == (5, 3)
-    assert (made.prm.tau, made.grpo.start, made.grpo.verifiable_weight) == (0.1, "base", 0.0)
+    assert (made.prm.tau, made.recipe("pad"), made.grpo.verifiable_weight) == (0.1, ["pad"], 0.0)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
@@ -68,7 +68,7 @@ def test_every_error_is_reported_at_once() -> None:
         ({"teachers": ["smal"]}, "`smal` is not under `models` or `teams`; did you mean `small`?"),
         ({"benchmarks": ["gsm8k"]}, "`gsm8k` is not under `datasets` (known: sums)"),
         ({"debates": {"source": "import"}}, "needs `logs`"),
-        ({"methods": ["da", "pad"], "grpo": {"start": "rsft"}}, "add it to methods"),
+        ({"methods": ["rstf"]}, "methods: `rstf` is not under `recipes`; did you mean `rsft`?"),
         ({"methods": ["rsft", "rsft"]}, "stands twice"),
         ({"run": "../elsewhere"}, "run: "),
         ({"models": {"a/b": {"source": "x"}}}, "becomes part of a path"),
@@ -90,6 +90,99 @@ def test_every_error_is_reported_at_once() -> None:
 )
 def test_what_cannot_work_is_refused(changes: dict[str, object], expected: str) -> None:
     assert expected in refusal(**changes)
+
+
+SMALL_SFT = {"sft": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"variants": {"a": {"sft": {"epochs": 2}}}}, "variants.a changes nothing in `main`"),
+        ({"variants": {"a": {}}}, "variants.a changes nothing in `main`"),
+        ({"variants": {"a": {"models": {}}}}, "variants.a: `models` cannot differ: models are shared by all variants"),
+        ({"variants": {"a": {"datasets": {}}}}, "variants.a: `datasets` cannot differ: questions are shared"),
+        ({"variants": {"a": {"seeds": [1]}}}, "is said by an experiment"),
+        ({"variants": {"a": {"sft": {"epoch": 3}}}}, "variants.a.sft.epoch: unknown key; did you mean `epochs`?"),
+        ({"variants": {"a": {"debates": {"options": {"agentz": 3}}}}}, "agentz: unknown key; did you mean `agents`?"),
+        (
+            {"variants": {"a": {"traces": {"verifier": "big"}}}},
+            "variants.a: traces.verifier: `big` is not under `models`",
+        ),
+        ({"variants": {"a": SMALL_SFT, "b": SMALL_SFT}}, "variants.a and variants.b have the same settings"),
+        (
+            {"variants": {"a": SMALL_SFT, "b": {**SMALL_SFT, "grpo": {"steps": 1}}}},
+            "let it build on that one (`base: a`)",
+        ),
+        ({"variants": {"a": SMALL_SFT, "A": {"sft": {"epochs": 4}}}}, "would write the same folder"),
+        ({"variants": {"a": {"base": "b", **SMALL_SFT}}}, "variants.a.base: `b` is not under `variants`"),
+        (
+            {"variants": {"a": {"base": "b", **SMALL_SFT}, "b": {"base": "a", "sft": {"epochs": 4}}}},
+            "a builds on b builds on a: break the circle",
+        ),
+        ({"variants": {"main": SMALL_SFT}}, "variants.main: this is the name of the run itself"),
+        ({"variants": {"a/b": SMALL_SFT}}, "becomes part of a path"),
+        ({"experiments": {"e": {"variants": ["b"]}}}, "experiments.e.variants: `b` is not under `variants`"),
+        ({"experiments": {"e": {"students": []}}}, "experiments.e.students: it is empty, so the experiment would be"),
+        ({"experiments": {"e": {"students": ["big"]}}}, "experiments.e.students: `big` is not under `models`"),
+        ({"experiments": {"e": {"seeds": [1, 1]}}}, "experiments.e.seeds: 1 stands twice"),
+        ({"experiments": {"a-b": {}, "a.b": {}}}, "would be the same target"),
+        ({"recipes": {"r": ["rsft", "rsft"]}}, "recipes.r repeats a method"),
+        ({"recipes": {"r": ["rsft", "outcome"]}}, "recipes.r.1: "),
+        ({"recipes": {"r": ["rsft"]}}, "recipes.r is the same as `rsft`"),
+        ({"recipes": {"pad": ["pad", "da"]}}, "recipes.pad has the name of a method: end it with `pad`"),
+        ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
+        ({"compare": {"pad": ["pad"]}}, "compared with itself"),
+        ({"compare": {"pad": ["b/rsft"]}}, "compare.pad: `b` is not under `variants`"),
+        (
+            {"experiments": {"e": {"methods": ["pad"], "compare": {"pad": ["rsft"]}}}},
+            "experiments.e.compare.pad: `rsft` is not under `methods`",
+        ),
+        ({"prm": {"model": "big"}}, "prm.model: `big` is not under `models`"),
+        (
+            {"models": {"small": {"source": "x"}, "g": {"student": {"model": "h", "method": "rsft"}}}},
+            "models.g.student.model: `h` is not under `models`",
+        ),
+        (
+            {
+                "models": {
+                    "small": {"source": "x"},
+                    "g": {"student": {"model": "small", "method": "rsft", "teacher": "g"}},
+                }
+            },
+            "models: g needs g; a student cannot be made from itself",
+        ),
+        ({"models": {"small": {"source": "x", "student": {"model": "small", "method": "rsft"}}}}, "give either"),
+    ],
+)
+def test_a_study_that_does_not_fit_together_is_refused(changes: dict[str, object], expected: str) -> None:
+    assert expected in refusal(**changes)
+
+
+def test_a_variant_differs_by_its_keys_only() -> None:
+    made = study.load(
+        MINIMAL
+        | {
+            "debates": {"options": {"agents": 3}, "temperature": 0.7},
+            "variants": {
+                "ten": {"debates": {"options": {"agents": 10}}},
+                "ten_long": {"base": "ten", "sft": {"epochs": 3}},
+                "other": {"debates": {"protocol": "mad"}},
+            },
+        }
+    )
+    ten, long, other = (made.variant(name) for name in ("ten", "ten_long", "other"))
+    assert (ten.debates.options["agents"], ten.debates.options["rounds"], ten.debates.temperature) == (10, 3, 0.7)
+    assert (long.debates, long.sft.epochs) == (ten.debates, 3)
+    # Another protocol has other options: those of the run's are not taken over.
+    assert (other.debates.options, other.debates.temperature) == ({"rounds": 3}, 0.7)
+
+
+def test_an_experiment_has_the_runs_axes_where_it_names_none() -> None:
+    made = study.load(MINIMAL | {"seeds": [0, 1], "compare": {"pad": ["rsft"]}, "experiments": {"e": {"seeds": [2]}}})
+    part = made.parts["e"]
+    assert (part.students, part.seeds, part.variants, part.compare) == (["small"], [2], ["main"], {"pad": ["rsft"]})
+    assert made.every("seeds") == [0, 1, 2]
 
 
 def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
