@@ -4,7 +4,8 @@
 # make bench   compare ours with a reference, side by side; TOPIC=dag or TOPIC=engine for one topic
 # make check   lint and formatting only
 # make slurm-test   what a run survives on a real Slurm, made on this machine (root, Debian)
-# make slurm-up, make slurm-down   that Slurm, to try things on
+# make slurm-up     that Slurm, to try things on
+# make slurm-down   end it
 
 PYTHON ?= python3
 TOPIC ?= all

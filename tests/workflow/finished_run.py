@@ -59,11 +59,15 @@ class Checkout:
 
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs Snakemake in the checkout, on the checkout's own library."""
+        return self.call(sys.executable, "-m", "snakemake", *arguments, **environment)
+
+    def call(self, *command: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs any command on the checkout's own library, in the checkout or in another folder."""
         paths = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {"PYTHONPATH": str(self.folder / "scripts"), "PATH": paths}
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments],
-            cwd=self.folder,
+            command,
+            cwd=folder or self.folder,
             env=os.environ | own | environment,
             capture_output=True,
             text=True,
