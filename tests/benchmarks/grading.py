@@ -55,22 +55,21 @@ def accuracies(file: Path, differences: list[dict[str, object]]) -> Iterator[Row
     plain: dict[int, list[bool]] = {}
     for log in imported.read(file, Quarantine("logged debates", 0, "key")):
         gold = parse_gold(log.gold, "number")
-        for agent, dialogue in enumerate(log.dialogues):
-            for number, (_, reply) in enumerate(dialogue, start=1):
-                verdict = grade(reply, gold, "number")
-                by_matcher = matched(reply, log.gold)
-                ours.setdefault(number, []).append(verdict.correct)
-                plain.setdefault(number, []).append(by_matcher)
-                if verdict.correct != by_matcher:
-                    differences.append(
-                        {
-                            "where": f"{log.where}, agent {agent}, round {number}".replace(f"{DATA}/", ""),
-                            "gold": log.gold[-40:],
-                            "ours": verdict.answer,
-                            "right by ours": verdict.correct,
-                            "end of the reply": reply[-160:],
-                        }
-                    )
+        for turn in log.turns:
+            verdict = grade(turn.reply, gold, "number")
+            by_matcher = matched(turn.reply, log.gold)
+            ours.setdefault(turn.round, []).append(verdict.correct)
+            plain.setdefault(turn.round, []).append(by_matcher)
+            if verdict.correct != by_matcher:
+                differences.append(
+                    {
+                        "where": f"{log.where}, agent {turn.agent}, round {turn.round}".replace(f"{DATA}/", ""),
+                        "gold": log.gold[-40:],
+                        "ours": verdict.answer,
+                        "right by ours": verdict.correct,
+                        "end of the reply": turn.reply[-160:],
+                    }
+                )
     for number in ours:
         shares = [100 * sum(verdicts[number]) / len(verdicts[number]) for verdicts in (ours, plain)]
         yield Row(f"{file.stem[:22]} {number}", *shares, "% right", "reference: last box, else last number")
@@ -95,10 +94,9 @@ def numbers() -> Iterator[Pair]:
     for file in sorted((DATA / "debates").glob("*/*.json")):
         for log in imported.read(file, Quarantine("logged debates", 0, "key")):
             gold = parse_gold(log.gold, "number")
-            for dialogue in log.dialogues:
-                for _, reply in dialogue:
-                    if (answer := extract_answer(reply, "number")) is not None:
-                        yield gold, answer, "number", log.where.replace(f"{DATA}/", "")
+            for turn in log.turns:
+                if (answer := extract_answer(turn.reply, "number")) is not None:
+                    yield gold, answer, "number", log.where.replace(f"{DATA}/", "")
 
 
 def formulas() -> Iterator[Pair]:

@@ -167,7 +167,10 @@ def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--configfile", "config/imported.yaml"], "debates.logs is the path of a JSON file or a folder of them"),
+        (
+            ["--configfile", "config/imported.yaml"],
+            "debates.logs is the path of a JSON or JSONL file, or of a folder of them",
+        ),
         (["--config", "sft={epoch: 1}", "run=x"], "unknown key; did you mean `epochs`?"),
     ],
 )

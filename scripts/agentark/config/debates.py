@@ -19,7 +19,9 @@ class Debates(Section):
     """How traces are made: agents that debate, or logs of debates that were held elsewhere."""
 
     source: Literal["generate", "import"] = Field("generate", description="hold debates, or read logs of them")
-    logs: str | None = Field(None, description="JSON file of debate logs, or a folder of them (source: import)")
+    logs: str | None = Field(
+        None, description="JSON or JSONL file of debate logs, or a folder of them (source: import)"
+    )
     protocol: str = Field(
         "debate",
         description="`single`, `self_consistency`, `debate`, `mad`, `dylan`, `agentverse`, `camel`, `macnet`, `mav`, "
@@ -74,7 +76,7 @@ class Debates(Section):
     def _logs_when_imported(self) -> "Debates":
         if self.source == "import" and not self.logs:
             raise ValueError(
-                "`source: import` needs `logs`, the JSON file or folder of the debate logs; "
+                "`source: import` needs `logs`, the file or folder of the debate logs; "
                 "on the command line: --config debates='{logs: PATH}'"
             )
         return self

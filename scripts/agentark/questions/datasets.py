@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from agentark.config.datasets import IMPORTED_QUESTIONS, Dataset, SplitSource
+from agentark.debates import imported
 from agentark.errors import UserError
 from agentark.grading.comparing import answer_key
 from agentark.grading.reading import parse_gold
@@ -110,10 +111,10 @@ def _rows(
     """All rows of one source in a fixed, seeded order; each row's `_where` names it in messages."""
     if source == IMPORTED_QUESTIONS:
         if logs is None:
-            raise UserError("source: debate-logs needs debates.logs, the JSON file or folder of the logs")
+            raise UserError("source: debate-logs needs debates.logs, the file or folder of the logs")
         rows = [
-            {"question": log.question, "answer": log.gold, "_where": log.where}
-            for log in logs.read(Path(logs), rejected)
+            {"question": log.question, "answer": log.gold, "_choices": log.choices, "_where": log.where}
+            for log in imported.read(Path(logs), rejected)
         ]
         return _shuffled(rows, dataset.seed)
     if source.startswith("reasoning-gym:"):
@@ -248,7 +249,8 @@ def _origin_id(row: dict[str, Any], field: str | None) -> str | None:
 
 def _choices(row: dict[str, Any], dataset: Dataset) -> list[str] | None:
     if dataset.choices is None:
-        return None
+        # Logs bring their own.
+        return row.get("_choices")
     if isinstance(dataset.choices, list):
         return [str(_field(row, field)) for field in dataset.choices]
     value = _field(row, dataset.choices)
@@ -264,6 +266,6 @@ def _field(row: dict[str, Any], field: str) -> Any:
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, TypeError, ValueError):
-            known = ", ".join(key for key in row if key != "_where")
+            known = ", ".join(key for key in row if key not in ("_where", "_choices"))
             raise BadRowError(f"no field `{field}`; the fields are {known}") from None
     return value

@@ -11,6 +11,8 @@ from agentark.records.files import write_rows
 from agentark.records.row import Row
 
 SAMPLE_CHARS = 200
+MAX_LISTED = 100_000
+"""Rows that are listed; the rest are counted, for a source may hold nothing else."""
 REASONS_SHOWN = 5
 
 
@@ -37,22 +39,25 @@ class Quarantine:
         """
         self._what, self._allowed, self._key = what, allowed_share, key
         self._rows: list[RejectedRow] = []
+        self._reasons: Counter[str] = Counter()
         self.n_rows = 0
         """All rows of the source that were looked at, good and bad; whoever reads them counts."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._reasons.total()
 
     def add(self, where: str, reason: str, sample: str = "") -> None:
-        self._rows.append(RejectedRow(where=where, reason=reason, sample=_printable(sample[:SAMPLE_CHARS])))
+        self._reasons[reason] += 1
+        if len(self._rows) < MAX_LISTED:
+            self._rows.append(RejectedRow(where=where, reason=reason, sample=_printable(sample[:SAMPLE_CHARS])))
 
     def reasons(self) -> dict[str, int]:
         """How many rows each reason took, most first."""
-        return dict(Counter(row.reason for row in self._rows).most_common())
+        return dict(self._reasons.most_common())
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} with {reason}" for reason, count in list(self.reasons().items())[:REASONS_SHOWN])
-        return f"{len(self._rows)} of {self.n_rows} {self._what} cannot be used: {counts}; first {self._rows[0].where}"
+        return f"{len(self)} of {self.n_rows} {self._what} cannot be used: {counts}; first {self._rows[0].where}"
 
     def judge(self, path: Path) -> None:
         """Write the list.
@@ -61,8 +66,9 @@ class Quarantine:
             UserError: more are bad than may be; the list is written all the same.
         """
         write_rows(path, self._rows)
-        if len(self._rows) > self._allowed * self.n_rows:
-            raise UserError(f"{self}. {self._key} allows {self._allowed:.0%}; all are listed in {path}")
+        if len(self) > self._allowed * self.n_rows:
+            listed = "all" if len(self._rows) == len(self) else f"the first {len(self._rows):,}"
+            raise UserError(f"{self}. {self._key} allows {self._allowed:.0%}; {listed} are listed in {path}")
 
 
 def _printable(text: str) -> str:

@@ -37,7 +37,7 @@ def work(args: argparse.Namespace) -> None:
     rejected = Quarantine("logged debates", settings.failed_share, "debates.failed_share")
     n_repeated = 0
     for log in imported.read(Path(settings.logs or ""), rejected):
-        key = question_id(log.question)
+        key = question_id(log.question, log.choices)
         question = train.get(key) or held_out.get(key)
         if question is None:
             continue

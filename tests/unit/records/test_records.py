@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agentark.errors import UserError
+from agentark.records import quarantine
 from agentark.records.files import read_rows, write_rows
 from agentark.records.questions import Question, question_id
 
@@ -69,3 +70,17 @@ def test_an_older_file_survives_a_crash(tmp_path: Path) -> None:
 def test_question_identity_ignores_case_and_spacing_but_not_choices() -> None:
     assert question_id("What  is\n2 + 2?") == question_id("what is 2 + 2? ")
     assert question_id("what?", ["a", "b"]) != question_id("what?", ["b", "a"])
+
+
+def test_of_endless_bad_rows_the_first_are_listed_and_all_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "MAX_LISTED", 3)
+    rejected = quarantine.Quarantine("rows", 0.5, "key")
+    for number in range(5):
+        rejected.n_rows += 1
+        rejected.add(f"line {number}", "nothing in it")
+    assert (len(rejected), rejected.reasons()) == (5, {"nothing in it": 5})
+    with pytest.raises(UserError, match=r"5 of 5 rows cannot be used.*the first 3 are listed in"):
+        rejected.judge(tmp_path / "rejected.jsonl")
+    assert len(list(read_rows(tmp_path / "rejected.jsonl", quarantine.RejectedRow))) == 3
