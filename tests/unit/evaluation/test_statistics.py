@@ -46,6 +46,22 @@ def test_golden_mcnemar():
     assert result.difference == pytest.approx(0.12)
 
 
+def test_golden_interval_of_a_paired_difference():
+    # One child with an irritable airway before a transplantation only, seven after it only, of 21 (Bentur et al. 2009):
+    # 2 and 8 of 23 after the two that are added, so -6/23 and the error sqrt((10/23 - (6/23)^2) / 23) = 0.126271.
+    result = discordant(1, 7, 13)
+    assert (result.low, result.high) == pytest.approx((-0.508355, -0.013384), abs=1e-5)
+    # 2.801585 = 1.959964 + 0.841621
+    assert result.detectable == pytest.approx(2.801585 * 0.126271, abs=1e-5)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5))
+def test_a_paired_interval_holds_its_difference(n_better, n_worse, n_both):
+    result, more = discordant(n_better, n_worse, n_both), discordant(n_better, n_worse, n_both + 100)
+    assert -1 <= result.low <= result.difference <= result.high <= 1
+    assert more.detectable < result.detectable
+
+
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5))
 def test_mcnemar_is_the_binomial_test_of_the_discordant(n_better, n_worse, n_both):
     n, k = n_better + n_worse, min(n_better, n_worse)
