@@ -9,7 +9,8 @@ def evaluation_row(
     debate: Debate,
     *,
     model: str,
-    method: str,
+    variant: str,
+    recipe: str | None,
     seconds: float,
     seed: int,
     teacher: str | None = None,
@@ -20,13 +21,16 @@ def evaluation_row(
     No answer is a wrong answer (flaw E2), and so is one that the grader cannot decide.
 
     Args:
+        recipe: trainings of the model, one after another, joined by `-`.
         seconds: wall seconds of the protocol divided by its questions: in a batch, one question's own time means
             nothing.
     """
     question, answer, turns = debate.question, debate.answer, debate.turns
     return EvaluationRow(
         model=model,
-        method=method,
+        method=recipe.rpartition("-")[2] if recipe else "base",
+        recipe=recipe,
+        variant=variant,
         teacher=teacher,
         train_set=train_set,
         protocol=debate.protocol,

@@ -1,23 +1,24 @@
-"""Evaluation rows to one table: a line for each model and protocol on each benchmark."""
+"""Arms to one table: a line for each model and protocol on each benchmark, for each training seed and over them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable
+from typing import Any
 
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
-from agentark.evaluation.statistics import paired, wilson
-from agentark.records.evaluations import EvaluationRow
+from agentark.config.tables import Tables
+from agentark.evaluation.arms import BASE, Answers, Arms, called, n_questions, on_shared_questions
+from agentark.evaluation.comparisons import Comparison
+from agentark.evaluation.over_seeds import accuracy_interval
+from agentark.evaluation.statistics import wilson
 
+ARM_COLUMNS = ["benchmark", "model", "method", "recipe", "variant", "protocol", "teacher", "train_set"]
 COLUMNS = [
-    "benchmark",
-    "model",
-    "method",
-    "protocol",
-    "teacher",
-    "train_set",
+    "experiment",
+    *ARM_COLUMNS,
     "seed",
+    "n_seeds",
     "n",
+    "n_left_out",
     "accuracy",
     "ci_low",
     "ci_high",
@@ -34,112 +35,136 @@ COLUMNS = [
     "truncated_share",
     "no_answer_share",
 ]
-METHODS = ["base", "answer_only", "single_cot", "majority", "rejection", "rsft", "da", "pad"]
-"""In the order of what they know: a control stands before what it is a control for."""
-PROTOCOLS = ["single", "first_round_vote", "self_consistency"]
-"""They come first, in this order; what a teacher's agents held comes after them."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What one line of the table is about."""
-
-    benchmark: str
-    model: str
-    method: str
-    protocol: str
-    teacher: str | None
-    train_set: str | None
-    seed: int
-
-    @classmethod
-    def of(cls, row: EvaluationRow) -> "Arm":
-        return cls(row.benchmark, row.model, row.method, row.protocol, row.teacher, row.train_set, row.seed)
-
-
-def summary(rows: Iterable[EvaluationRow]) -> pd.DataFrame:
-    """One line an arm, `COLUMNS` in order.
+def summary(arms: Arms, comparisons: list[Comparison], tables: Tables) -> pd.DataFrame:
+    """A line for each arm and training seed and, where there are several, one over them; `COLUMNS` in order.
 
     `difference_points` compares with the untrained model's single answers on the same questions, in percentage
-    points; `p_value` is exact McNemar, two-sided; `p_holm` corrects it over all comparisons of the table. They are
-    empty where there is no such base (imported debates).
+    points. It is empty where there is no such base (imported debates).
     """
-    arms: dict[Arm, dict[str, EvaluationRow]] = {}
-    for row in rows:
-        arms.setdefault(Arm.of(row), {})[row.question_id] = row
-    lines = [_line(arm, by_question, arms) for arm, by_question in sorted(arms.items(), key=_position)]
-    table = pd.DataFrame(lines, columns=COLUMNS)
-    table["p_value"] = table["p_value"].astype("float64")
-    tested = table["p_value"].notna()
-    if tested.any():
-        table.loc[tested, "p_holm"] = multipletests(table.loc[tested, "p_value"], method="holm")[1]
-    return table
+    against_base = {(one.arm, one.seed): one for one in comparisons if one.against.name == BASE}
+    lines = []
+    for arm, by_seed in arms.items():
+        groups: list[tuple[int | None, list[Answers]]] = [(seed, [answers]) for seed, answers in by_seed.items()]
+        if len(groups) > 1:
+            groups.append((None, list(by_seed.values())))
+        for seed, answers in groups:
+            line = {
+                "experiment": tables.experiment,
+                **arm._asdict(),
+                "method": arm.name,
+                "recipe": "-".join(tables.recipes[arm.name]) if arm.name != BASE else None,
+                "seed": seed,
+                **_measures(answers),
+            }
+            if compared := against_base.get((arm, seed)):
+                line |= {
+                    "difference_points": 100 * compared.result.difference,
+                    "p_value": compared.result.p_value,
+                    "p_holm": compared.p_holm,
+                    "n_better": compared.result.n_better,
+                    "n_worse": compared.result.n_worse,
+                }
+            lines.append(line)
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _position(item: tuple[Arm, dict[str, EvaluationRow]]) -> tuple[object, ...]:
-    arm = item[0]
-    method = METHODS.index(arm.method)
-    protocol = PROTOCOLS.index(arm.protocol) if arm.protocol in PROTOCOLS else len(PROTOCOLS)
-    return arm.benchmark, method, arm.model, protocol, arm.teacher or "", arm.train_set or "", arm.seed
-
-
-def _line(arm: Arm, rows: dict[str, EvaluationRow], arms: dict[Arm, dict[str, EvaluationRow]]) -> dict[str, object]:
-    n = len(rows)
-    n_correct = sum(row.correct for row in rows.values())
-    low, high = wilson(n_correct, n)
-    base = arms.get(Arm(arm.benchmark, arm.model, "base", "single", None, None, 0))
-    line: dict[str, object] = {
-        "benchmark": arm.benchmark,
-        "model": arm.model,
-        "method": arm.method,
-        "protocol": arm.protocol,
-        "teacher": arm.teacher,
-        "train_set": arm.train_set,
-        "seed": arm.seed,
-        "n": n,
-        "accuracy": n_correct / n,
+def _measures(answers: list[Answers]) -> dict[str, object]:
+    """Accuracy on the questions that all seeds answered, and what an answer of any of them cost."""
+    right = on_shared_questions(answers)
+    accuracy = float(right.mean())
+    low, high = wilson(int(right.sum()), len(right)) if len(answers) == 1 else accuracy_interval(right)
+    n = sum(one.n for one in answers)
+    return {
+        "n_seeds": len(answers),
+        "n": len(right),
+        "n_left_out": n_questions(answers) - len(right),
+        "accuracy": accuracy,
         "ci_low": low,
         "ci_high": high,
-        "f1": None if any(row.f1 is None for row in rows.values()) else _mean(rows, "f1"),
-        "calls_per_question": _mean(rows, "calls"),
-        "prompt_tokens_per_question": _mean(rows, "prompt_tokens"),
-        "output_tokens_per_question": _mean(rows, "completion_tokens"),
-        "seconds_per_question": _mean(rows, "seconds") or None,
-        "truncated_share": _mean(rows, "truncated"),
-        "no_answer_share": sum(row.answer is None for row in rows.values()) / n,
+        "f1": sum(one.f1 for one in answers) / n if all(one.n_f1 == one.n for one in answers) else None,
+        "calls_per_question": sum(one.calls for one in answers) / n,
+        "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n,
+        "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
+        "seconds_per_question": sum(one.seconds for one in answers) / n or None,
+        "truncated_share": sum(one.truncated for one in answers) / n,
+        "no_answer_share": sum(one.unanswered for one in answers) / n,
     }
-    if base is not None and base is not rows:
-        same = sorted(rows.keys() & base.keys())
-        test = paired([rows[q].correct for q in same], [base[q].correct for q in same])
-        line |= {
-            "difference_points": 100 * test.difference,
-            "p_value": test.p_value,
-            "n_better": test.n_better,
-            "n_worse": test.n_worse,
-        }
-    return line
 
 
-def _mean(rows: dict[str, EvaluationRow], field: str) -> float:
-    return sum(getattr(row, field) for row in rows.values()) / len(rows)
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines that speak for their arms: over seeds where there are several."""
+    most = table.groupby(ARM_COLUMNS, dropna=False)["n_seeds"].transform("max")
+    return table[table["n_seeds"] == most]
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The table for a terminal: what a reader compares first."""
-    lines = [
-        f"{'benchmark':<14} {'model':<18} {'method':<11} {'protocol':<17} {'n':>5}  "
-        f"{'accuracy [95% CI]':<22} {'vs base':>8} {'p':>8}  {'calls':>5} {'tokens':>7} {'seconds':>8}"
+def as_text(table: pd.DataFrame, comparisons: list[Comparison]) -> str:
+    """For a terminal: what a reader compares first, then the comparisons that the config names."""
+    rows = headline(table).to_dict("records")
+    labels = {
+        "benchmark": [row["benchmark"] for row in rows],
+        "model": [row["model"] for row in rows],
+        "method": [called(row["variant"], row["method"]) for row in rows],
+        "protocol": [row["protocol"] for row in rows],
+        "trained on": [_taught(row["teacher"], row["train_set"]) for row in rows],
+        "seeds": [str(row["n_seeds"]) for row in rows],
+    }
+    several = {*labels["seeds"]} != {"1"}
+    if not several:
+        del labels["seeds"]
+    if len({*labels["trained on"]} - {""}) < 2:
+        del labels["trained on"]
+    padded = [_padded(heading, values) for heading, values in labels.items()]
+    figures = [
+        f"{'n':>5}  {'accuracy [95% CI]':<22} {'vs base':>8} {'p':>8}  {'calls':>5} {'tokens':>7} {'seconds':>8}",
+        *map(_figures, rows),
     ]
-    for row in table.to_dict("records"):
-        interval = f"{100 * row['accuracy']:5.1f}% [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
-        compared = pd.notna(row["difference_points"])
-        difference = f"{row['difference_points']:+.1f}" if compared else "-"
-        p_value = ("<0.0001" if row["p_value"] < 1e-4 else f"{row['p_value']:.4f}") if compared else "-"
-        seconds = f"{row['seconds_per_question']:.2f}" if pd.notna(row["seconds_per_question"]) else "-"
-        lines.append(
-            f"{row['benchmark']:<14} {row['model']:<18} {row['method']:<11} {row['protocol']:<17} {row['n']:>5}  "
-            f"{interval:<22} {difference:>8} {p_value:>8}  {row['calls_per_question']:>5.1f} "
-            f"{row['output_tokens_per_question']:>7.1f} {seconds:>8}"
-        )
+    lines = ["".join(parts) for parts in zip(*padded, figures, strict=True)]
     lines.append("vs base: points, on the same questions; p: exact McNemar, two-sided; tokens, seconds: a question")
-    return "\n".join(lines) + "\n"
+    if several:
+        lines.append("with several seeds: interval and p of a t test over questions and seeds")
+    return "\n".join(lines + _named(comparisons)) + "\n"
+
+
+def _padded(heading: str, values: list[str]) -> list[str]:
+    width = max(map(len, [heading, *values]))
+    return [f"{value:<{width}}  " for value in [heading, *values]]
+
+
+def _taught(teacher: object, train_set: object) -> str:
+    return f"{teacher}, {train_set}" if pd.notna(teacher) else ""
+
+
+def _figures(row: dict[Hashable, Any]) -> str:
+    interval = f"{100 * row['accuracy']:5.1f}% [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+    compared = pd.notna(row["difference_points"])
+    difference = f"{row['difference_points']:+.1f}" if compared else "-"
+    seconds = f"{row['seconds_per_question']:.2f}" if pd.notna(row["seconds_per_question"]) else "-"
+    return (
+        f"{row['n']:>5}  {interval:<22} {difference:>8} {_p_value(row['p_value']) if compared else '-':>8}  "
+        f"{row['calls_per_question']:>5.1f} {row['output_tokens_per_question']:>7.1f} {seconds:>8}"
+    )
+
+
+def _p_value(value: float) -> str:
+    return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _named(comparisons: list[Comparison]) -> list[str]:
+    """A line for each comparison with a trained arm, under what the two have in common."""
+    by_heading: dict[str, list[str]] = {}
+    for one in comparisons:
+        if one.against.name == BASE or one.p_holm is None:
+            continue
+        arm, result = one.arm, one.result
+        low, middle, high = (100 * value for value in (result.low, result.difference, result.high))
+        seeds = f" ({one.n_seeds} seeds)" if one.seed is None else ""
+        by_heading.setdefault(
+            f"\n{arm.benchmark}, {arm.model} trained on {_taught(arm.teacher, arm.train_set)}:", []
+        ).append(
+            f"  {called(arm.variant, arm.name)} vs {called(one.against.variant, one.against.name)}{seeds}: "
+            f"{middle:+.1f} [{low:.1f}, {high:.1f}], p_holm {_p_value(one.p_holm)}, "
+            f"could have seen {100 * result.detectable:.1f}"
+        )
+    return [line for heading, lines in by_heading.items() for line in (heading, *lines)]

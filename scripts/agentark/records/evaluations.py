@@ -8,7 +8,11 @@ class EvaluationRow(Row):
 
     model: str
     method: str
-    """`base`, `rsft`, `da` or `pad`."""
+    """The last training: `rsft`, `da`, `pad` or a control; `base` is untrained."""
+    recipe: str | None
+    """All trainings, one after another: `rsft-pad`; None is untrained."""
+    variant: str
+    """Whose settings it was made with: `main`, or a variant's name where that differs."""
     teacher: str | None
     train_set: str | None
     protocol: str

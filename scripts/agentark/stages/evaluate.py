@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--team", type=Path, help="frozen team of a teacher: score its protocol and votes as well")
     parser.add_argument("--debates", type=Path, help="frozen debate settings, with --team")
     parser.add_argument("--name", required=True, help="model or team in the config that this is, or was trained from")
-    parser.add_argument("--method", required=True, help="how it was trained, or `base`")
+    parser.add_argument("--variant", default="main", help="whose settings it was made with")
+    parser.add_argument("--recipe", help="its trainings, one after another, joined by `-`; without it, it is untrained")
     parser.add_argument("--teacher", help="whose debates it was trained on")
     parser.add_argument("--train-set", help="dataset it was trained on")
     parser.add_argument("--seed", type=int, required=True, help="training seed")
@@ -85,7 +86,7 @@ def work(args: argparse.Namespace) -> None:
         more_code=[protocols.source(name) for name in asked_by],
     )
     n_correct = sum(row.correct for row in rows if row.protocol == "single")
-    say(f"evaluation   {args.method} {args.name}: {n_correct}/{len(questions)} right")
+    say(f"evaluation   {args.recipe or 'base'} {args.name}: {n_correct}/{len(questions)} right")
 
 
 async def scored(
@@ -131,8 +132,8 @@ async def scored(
         return [done[question.question_id] for question in some], time.monotonic() - started
 
     def score(debates: list[Debate], seconds: float) -> None:
-        who = {"model": args.name, "method": args.method, "teacher": args.teacher, "train_set": args.train_set}
-        rows.extend(evaluation_row(row, **who, seconds=seconds / len(debates), seed=args.seed) for row in debates)
+        who = {name: getattr(args, name) for name in ("variant", "recipe", "teacher", "train_set", "seed")}
+        rows.extend(evaluation_row(row, model=args.name, **who, seconds=seconds / len(debates)) for row in debates)
 
     if args.name in models:
         once = Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)

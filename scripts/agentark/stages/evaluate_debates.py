@@ -18,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--debates", type=Path, required=True, help="imported debates of the held-out questions")
     parser.add_argument("--teacher", required=True, help="name for the models that debated")
+    parser.add_argument("--variant", default="main", help="whose settings the debates were read with")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--statistics", type=Path, required=True, help="what the debates tell, JSON")
     parser.add_argument("--manifest", type=Path, required=True, help="written last")
@@ -30,7 +31,7 @@ def work(args: argparse.Namespace) -> None:
     for debate in read_rows(args.debates, Debate):
         tally.add(debate, verdicts_of(debate))
         rows += [
-            evaluation_row(protocol, model=args.teacher, method="base", seconds=0.0, seed=0)
+            evaluation_row(protocol, model=args.teacher, variant=args.variant, recipe=None, seconds=0.0, seed=0)
             for protocol in (debate, first_round_vote(debate))
         ]
     write_rows(args.out, rows)

@@ -1,7 +1,9 @@
 """Accuracy of every model and protocol with its interval, one panel a benchmark, as SVG."""
 
 import argparse
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -9,6 +11,8 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from agentark.evaluation.arms import BASE, called
+from agentark.evaluation.summary import headline
 from agentark.records.files import atomic_path
 
 COLOURS = {
@@ -26,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
 
-    table = pd.read_csv(args.table)
+    table = headline(pd.read_csv(args.table))
     benchmarks = list(dict.fromkeys(table["benchmark"]))
     tallest = table["benchmark"].value_counts().max()
     figure, axes = plt.subplots(
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
-    """Horizontal points with their Wilson intervals, and a line at the untrained model."""
+    """Horizontal points with their intervals, and a line at the untrained model."""
     labels = [label(row) for row in rows.to_dict("records")]
     for height, row in enumerate(rows.to_dict("records")):
         low, middle, high = (100 * row[key] for key in ("ci_low", "accuracy", "ci_high"))
@@ -51,11 +55,11 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
             height,
             xerr=[[middle - low], [high - middle]],
             fmt="o" if row["protocol"] == "single" else "s",
-            color=COLOURS[row["method"]],
+            color=COLOURS[BASE if row["method"] == BASE else row["recipe"].rpartition("-")[2]],
             capsize=3,
         )
         axis.annotate(f"{middle:.1f}", (middle, height), xytext=(0, 5), textcoords="offset points", ha="center", size=8)
-    base = rows[(rows["method"] == "base") & (rows["protocol"] == "single")]["accuracy"]
+    base = rows[(rows["method"] == BASE) & (rows["protocol"] == "single")]["accuracy"]
     if len(base) == 1:
         axis.axvline(100 * base.iloc[0], color=COLOURS["base"], linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(labels)), labels)
@@ -65,12 +69,13 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def label(row: dict[str, object]) -> str:
+def label(row: dict[Hashable, Any]) -> str:
     """`pad, smollm2-135m` or `debate, smollm2-135m`, with what tells it from its neighbours."""
-    what = row["method"] if row["method"] != "base" else str(row["protocol"]).replace("_", " ")
-    what = "base" if what == "single" else what
-    trained = f" on {row['train_set']}, seed {row['seed']}" if row["method"] != "base" else ""
-    return f"{what}, {row['model']}{trained} (n={row['n']})"
+    trained = row["method"] != BASE
+    what = row["method"] if trained or row["protocol"] == "single" else str(row["protocol"]).replace("_", " ")
+    seeds = f"seed {row['seed']:.0f}" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
+    how = f" on {row['train_set']}, {seeds}" if trained else ""
+    return f"{called(row['variant'], what)}, {row['model']}{how} (n={row['n']})"
 
 
 if __name__ == "__main__":

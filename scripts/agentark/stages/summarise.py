@@ -1,25 +1,56 @@
-"""All evaluation rows of a run as one table: tables/summary.csv, and a text of it for the terminal."""
+"""The tables of an experiment: one of all its arms, one of all comparisons, and a text of both for the terminal."""
 
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
+from agentark.config.tables import Tables
+from agentark.evaluation.arms import read_arms
+from agentark.evaluation.comparisons import compare, comparison_table
 from agentark.evaluation.summary import as_text, summary
-from agentark.records.evaluations import EvaluationRow
-from agentark.records.files import atomic_path, read_rows, write_text
+from agentark.provenance import manifests
+from agentark.records.files import atomic_path, write_text
+from agentark.running import stage
+from agentark.running.progress import say
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluations", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = stage.parser(__doc__)
+    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="evaluation rows of all arms")
+    parser.add_argument("--out", type=Path, required=True, help="table of the arms, CSV")
+    parser.add_argument("--comparisons", type=Path, required=True, help="table of the comparisons, CSV")
     parser.add_argument("--text", type=Path, required=True)
-    args = parser.parse_args(argv)
+    parser.add_argument("--manifest", type=Path, required=True, help="written last")
+    return stage.run(work, parser.parse_args(argv))
 
-    table = summary(row for path in args.evaluations for row in read_rows(path, EvaluationRow))
-    with atomic_path(args.out) as partial:
+
+def work(args: argparse.Namespace) -> None:
+    settings = stage.settings(args.config, Tables)
+    arms = read_arms(args.evaluations, settings)
+    comparisons, skipped = compare(arms, settings)
+    for sentence in skipped:
+        say(f"tables       {sentence}")
+    table = summary(arms, comparisons, settings)
+    write_csv(args.out, table)
+    write_csv(args.comparisons, comparison_table(comparisons, settings.experiment))
+    write_text(args.text, as_text(table, comparisons))
+    n_corrected = sum(one.counts for one in comparisons)
+    manifests.write_manifest(
+        args.manifest,
+        kind="tables",
+        stage="summarise",
+        settings=settings.model_dump(mode="json"),
+        parents=args.evaluations,
+        outputs=[args.out, args.comparisons, args.text],
+        facts={"arms": len(arms), "comparisons_corrected_together": n_corrected},
+    )
+    say(f"tables       {settings.experiment}: {len(arms)} arms, {n_corrected} comparisons")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
-    write_text(args.text, as_text(table))
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,79 +1,127 @@
-"""The table: denominators, intervals, pairing, costs."""
+"""The table: denominators, intervals, pairing, seeds, costs."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
+from agentark.evaluation.comparisons import compare
+from agentark.evaluation.over_seeds import accuracy_interval
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
-from agentark.evaluation.summary import COLUMNS, as_text, summary
+from agentark.evaluation.statistics import wilson
+from agentark.evaluation.summary import COLUMNS, as_text, headline, summary
 from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
 from agentark.records.evaluations import EvaluationRow
 from agentark.records.questions import Question
+from tests.unit.evaluation.answers import TABLES, TRAINED, answers, arms_of, row, student
 
 
-def row(number: int, correct: bool, **more: object) -> EvaluationRow:
-    fields: dict[str, object] = {
-        "model": "m",
-        "method": "base",
-        "teacher": None,
-        "train_set": None,
-        "protocol": "single",
-        "benchmark": "b",
-        "question_id": str(number),
-        "output": "",
-        "answer": "1",
-        "correct": correct,
-        "truncated": False,
-        "calls": 1,
-        "prompt_tokens": 10,
-        "completion_tokens": 20,
-        "seconds": 0.5,
-        "seed": 0,
-    }
-    return EvaluationRow(**fields | more)
+def tables(folder: Path, rows: list[EvaluationRow], **compared: list[str]) -> tuple[pd.DataFrame, str]:
+    """The table and its text."""
+    settings = TABLES.model_copy(update={"compare": compared})
+    arms = arms_of(folder, rows, settings)
+    comparisons, _ = compare(arms, settings)
+    table = summary(arms, comparisons, settings)
+    return table, as_text(table, comparisons)
 
 
-TRAINED = {"method": "rsft", "teacher": "t", "train_set": "s"}
-
-
-def test_unparsable_answers_are_wrong_and_counted() -> None:
+def test_unparsable_answers_are_wrong_and_counted(tmp_path: Path) -> None:
     rows = [row(i, i < 5, answer=None if i >= 7 else "1") for i in range(10)]
-    line = summary(rows).iloc[0]
+    line = tables(tmp_path, rows)[0].iloc[0]
     assert (line["n"], line["accuracy"], line["no_answer_share"]) == (10, 0.5, 0.3)
 
 
-def test_a_student_is_compared_with_its_base_on_the_same_questions() -> None:
+def test_a_student_is_compared_with_its_base_on_the_same_questions(tmp_path: Path) -> None:
     base = [row(i, i < 8) for i in range(28)]
-    student = [row(i, i >= 8, **TRAINED) for i in range(28)]
-    line = summary(base + student).set_index("method").loc["rsft"]
+    trained = [row(i, i >= 8, **TRAINED) for i in range(28)]
+    line = tables(tmp_path, base + trained)[0].set_index("method").loc["rsft"]
     assert line["difference_points"] == pytest.approx(100 * 12 / 28)
     assert (line["n_better"], line["n_worse"]) == (20, 8)
     assert line["p_value"] == pytest.approx(0.0357, abs=1e-4)
+    assert line["p_holm"] == line["p_value"]
 
 
-def test_a_debate_on_a_third_is_compared_on_that_third() -> None:
+def test_a_debate_on_a_third_is_compared_on_that_third(tmp_path: Path) -> None:
     base = [row(i, i < 2) for i in range(9)]
     debate = [row(i, i < 3, protocol="debate", calls=7) for i in range(3)]
-    line = summary(base + debate).set_index("protocol").loc["debate"]
+    line = tables(tmp_path, base + debate)[0].set_index("protocol").loc["debate"]
     assert line["n"] == 3
     assert line["difference_points"] == pytest.approx(100 / 3)
     assert line["calls_per_question"] == 7
 
 
-def test_holm_never_lowers_a_p_value() -> None:
-    base = [row(i, False) for i in range(30)]
-    one = [row(i, i < 8, **TRAINED) for i in range(30)]
-    two = [row(i, i < 9, **TRAINED, seed=1) for i in range(30)]
-    table = summary(base + one + two)
-    tested = table[table["p_value"].notna()]
-    assert (tested["p_holm"] >= tested["p_value"]).all()
-    assert tested["p_holm"].max() > tested["p_value"].max() or tested["p_holm"].min() > tested["p_value"].min()
+def test_a_line_for_each_seed_and_one_over_them(tmp_path: Path) -> None:
+    verdicts = [[True, True, False, False], [True, True, True, False]]
+    rows = answers([True, False, False, False])
+    rows += student("rsft-da", verdicts[0], completion_tokens=10) + student("rsft-da", verdicts[1], seed=1, calls=3)
+    table, _ = tables(tmp_path, rows)
+    assert table["seed"].fillna(-1).tolist() == [0, 0, 1, -1]
+    assert table["n_seeds"].tolist() == [1, 1, 1, 2]
+    assert table["accuracy"].tolist() == [0.25, 0.5, 0.75, 0.625]
+    assert table["difference_points"].fillna(-1).tolist() == [-1, 25, 50, 37.5]
+    assert table["p_holm"].notna().tolist() == [False, False, False, True]
+    over = table.iloc[-1]
+    assert (over["method"], over["recipe"]) == ("da_after_rsft", "rsft-da")
+    assert (over["calls_per_question"], over["output_tokens_per_question"]) == (2, 15)
+    assert (over["ci_low"], over["ci_high"]) == accuracy_interval(pd.DataFrame(verdicts).T.to_numpy())
+    one = table.iloc[1]
+    assert (one["ci_low"], one["ci_high"]) == wilson(2, 4)
+    assert headline(table)["n_seeds"].tolist() == [1, 2]
 
 
-def test_columns_and_text() -> None:
-    table = summary([row(0, True), row(0, True, **TRAINED)])
+def test_questions_that_a_seed_lacks_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = student("rsft", [True] * 6) + student("rsft", [True, True, False, False], seed=1)
+    over = tables(tmp_path, rows[1:])[0].iloc[-1]
+    assert (over["n"], over["n_left_out"]) == (3, 3)
+    assert over["accuracy"] == pytest.approx(4 / 6)
+
+
+def test_f1_is_there_where_every_answer_has_one(tmp_path: Path) -> None:
+    rows = [row(0, True, f1=1.0), row(1, False, f1=0.5), row(0, True, benchmark="c")]
+    assert tables(tmp_path, rows)[0]["f1"].fillna(-1).tolist() == [0.75, -1]
+
+
+def test_rows_stand_in_the_order_of_what_arms_know(tmp_path: Path) -> None:
+    rows = [
+        one
+        for variant in ("long", "main")
+        for recipe in ("rsft-pad", "rsft-da", "da", "rsft")
+        for one in student(recipe, [True], variant=variant)
+    ]
+    rows += answers([True], protocol="debate") + answers([True]) + answers([True], protocol="first_round_vote")
+    table, _ = tables(tmp_path, rows)
+    assert table["method"].tolist() == [
+        *["base"] * 3,
+        *(m for m in ("rsft", "da", "da_after_rsft", "pad") for _ in "ab"),
+    ]
+    assert table["protocol"].tolist()[:3] == ["single", "first_round_vote", "debate"]
+    assert table["variant"].tolist()[3:] == ["main", "long"] * 4
+
+
+def test_columns_and_text(tmp_path: Path) -> None:
+    table, text = tables(tmp_path, [row(0, True), row(0, True, **TRAINED)])
     assert list(table.columns) == COLUMNS
-    text = as_text(table)
     assert "rsft" in text
     assert "100.0%" in text
+    assert "seeds" not in text
+    assert "trained on" not in text
+
+
+def test_the_text_has_seeds_together_and_named_comparisons_below(tmp_path: Path) -> None:
+    rows = answers([False] * 20)
+    for seed in (0, 1, 2):
+        rows += student("rsft", [True] * 10 + [False] * 10, seed=seed)
+        rows += student("rsft-pad", [True] * 12 + [False] * 8, seed=seed, variant="long")
+    text = tables(tmp_path, rows, pad=["rsft"])[1].splitlines()
+    assert [line.split()[2:5] for line in text[1:4]] == [
+        ["base", "single", "1"],
+        ["rsft", "single", "3"],
+        ["long/pad", "single", "3"],
+    ]
+    assert "b, m trained on t, s:" in text
+    assert text[-1].startswith("  long/pad vs rsft (3 seeds): +10.0 [")
+    assert "could have seen" in text[-1]
+    assert max(map(len, text)) <= 130
 
 
 def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
@@ -87,7 +135,15 @@ def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
     debate = Debate(
         question=question, teacher="m", protocol="debate", turns=[*turns, turn(AGGREGATOR, 2, "9")], answer="9"
     )
-    scored = evaluation_row(debate, model="m", method="base", seconds=1.0, seed=0)
-    vote = evaluation_row(first_round_vote(debate), model="m", method="base", seconds=1.0, seed=0)
+    scored = evaluation_row(debate, model="m", variant="main", recipe=None, seconds=1.0, seed=0)
+    vote = evaluation_row(first_round_vote(debate), model="m", variant="main", recipe=None, seconds=1.0, seed=0)
     assert (scored.correct, scored.calls) == (True, 7)
+    assert (scored.method, scored.recipe) == ("base", None)
     assert (vote.correct, vote.answer, vote.calls) == (False, "8", 3)
+
+
+def test_the_method_of_an_answer_is_the_last_training_of_its_recipe() -> None:
+    question = Question(question_id="q", dataset="b", split="test", question="?", gold="9", gold_type="number")
+    asked = Debate(question=question, teacher="m", protocol="single", turns=[], answer="9")
+    scored = evaluation_row(asked, model="m", variant="long", recipe="rsft-pad", seconds=1.0, seed=0)
+    assert (scored.method, scored.recipe, scored.variant) == ("pad", "rsft-pad", "long")

@@ -12,6 +12,7 @@ from agentark.config.debates import Debates
 from agentark.config.engine import Engine
 from agentark.config.evaluation import Evaluation
 from agentark.config.models import Member, Model, Team
+from agentark.config.tables import Tables
 from agentark.provenance import manifests
 from agentark.records.debates import AGGREGATOR, Debate, FailedQuestion
 from agentark.records.evaluations import EvaluationRow
@@ -212,7 +213,7 @@ def score(folder: Path, out: Path, *more: str) -> list[EvaluationRow]:
 
 
 def test_a_teacher_is_scored_beside_its_debate_and_votes(folder: Path, tmp_path: Path) -> None:
-    rows = score(folder, tmp_path / "base.jsonl", "--method", "base", *as_teacher(folder, tmp_path))
+    rows = score(folder, tmp_path / "base.jsonl", *as_teacher(folder, tmp_path))
     by_protocol = {
         protocol: [row for row in rows if row.protocol == protocol] for protocol in {r.protocol for r in rows}
     }
@@ -229,7 +230,7 @@ def test_a_teacher_is_scored_beside_its_debate_and_votes(folder: Path, tmp_path:
     row = Tally.merged([statistics]).row()
     assert (row["protocol"], row["questions"], row["calls_per_question"]) == ("debate", 3, 5)
     assert len(list(read_rows(tmp_path / "held.jsonl.zst", Debate))) == 3
-    again = score(folder, tmp_path / "again.jsonl", "--method", "base")
+    again = score(folder, tmp_path / "again.jsonl")
     assert [row.output for row in again] == [row.output for row in by_protocol["single"]]
 
 
@@ -244,30 +245,61 @@ def test_a_teacher_that_does_not_debate_is_scored_once(
     (tmp_path / "debates.json").write_text(settings.model_dump_json())
     arguments = as_teacher(tmp_path, tmp_path)
     arguments[arguments.index("--team") + 1] = f"{folder}/team.json"
-    rows = score(folder, tmp_path / "base.jsonl", "--method", "base", *arguments)
+    rows = score(folder, tmp_path / "base.jsonl", *arguments)
     assert Counter(row.protocol for row in rows) == expected
 
 
-def test_tables_and_figure_are_made_of_the_rows(folder: Path, tmp_path: Path) -> None:
+def test_tables_and_figure_are_made_of_the_rows(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = tmp_path / "base.jsonl"
-    score(folder, base, "--method", "base", *as_teacher(folder, tmp_path))
-    student = tmp_path / "student.jsonl"
-    score(folder, student, "--method", "rsft", "--teacher", "tiny", "--train-set", "d")
-    table, text, figure = tmp_path / "summary.csv", tmp_path / "summary.txt", tmp_path / "accuracy.svg"
-    assert summarise.main(f"--evaluations {base} {student} --out {table} --text {text}".split()) == 0
-    rows = pd.read_csv(table)
-    assert len(rows) == 5
-    assert rows["n"].tolist() == [6, 3, 3, 3, 6]
+    score(folder, base, *as_teacher(folder, tmp_path))
+    rows = [base]
+    for recipe, variant, seed in (("rsft", "main", 0), ("rsft", "main", 1), ("rsft-pad", "long", 0)):
+        rows.append(tmp_path / f"{recipe}-{seed}.jsonl")
+        how = f"--recipe {recipe} --variant {variant} --teacher tiny --train-set d --seed {seed}"
+        (first, *_) = score(folder, rows[-1], *how.split())
+        assert (first.recipe, first.variant, first.seed) == (recipe, variant, seed)
+    settings = Tables(
+        experiment="main",
+        variants={"main": None, "long": "main"},
+        recipes={"rsft": ["rsft"], "pad": ["rsft", "pad"], "da": ["da"]},
+        compare={"pad": ["rsft", "da"]},
+    )
+    (tmp_path / "tables.json").write_text(settings.model_dump_json())
+    table, compared, text, figure = (
+        tmp_path / name for name in ("summary.csv", "comparisons.csv", "summary.txt", "accuracy.svg")
+    )
+    arguments = f"--config {tmp_path}/tables.json --out {table} --comparisons {compared} --text {text}"
+    arguments += f" --manifest {tmp_path}/manifest.json --log {tmp_path}/log --evaluations"
+    assert summarise.main([*arguments.split(), *map(str, rows)]) == 0
+    lines = pd.read_csv(table)
+    assert lines["n"].tolist() == [6, 3, 3, 3, 6, 6, 6, 6]
+    assert lines["n_seeds"].tolist() == [1, 1, 1, 1, 1, 1, 2, 1]
+    comparisons = pd.read_csv(compared)
+    assert comparisons["against"].tolist() == ["base"] * 7 + ["rsft"]
+    assert comparisons["p_holm"].notna().sum() == 6
+    assert "long/pad vs rsft: +0.0" in text.read_text()
+    assert "no da is there to compare it with" in capsys.readouterr().err
+    manifest = manifests.read_manifest(tmp_path / "manifest.json")
+    assert set(manifest["outputs"]) == {"summary.csv", "comparisons.csv", "summary.txt"}
+    assert set(manifest["parents"]) == {path.name for path in rows}
+    assert manifest["facts"] == {"arms": 6, "comparisons_corrected_together": 6}
+
     assert plot_accuracy.main(f"--table {table} --out {figure}".split()) == 0
     first = figure.read_bytes()
     assert ElementTree.fromstring(first).tag.endswith("svg")
+    labels = first.decode()
+    assert "<!-- long/pad, tiny on d, seed 0 (n=6) -->" in labels
+    assert "<!-- rsft, tiny on d, 2 seeds (n=6) -->" in labels
+    assert "rsft, tiny on d, seed" not in labels
     plot_accuracy.main(f"--table {table} --out {figure}".split())
     assert figure.read_bytes() == first
 
 
 def test_no_questions_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "none.jsonl").write_text("")
-    arguments = f"--config {folder}/evaluation.json --engine {folder}/engine.json --name tiny --seed 0 --method base"
+    arguments = f"--config {folder}/evaluation.json --engine {folder}/engine.json --name tiny --seed 0"
     arguments += f" --models tiny={folder}/model/manifest.json --questions {tmp_path}/none.jsonl"
     arguments += f" --out {tmp_path}/out.jsonl --manifest {tmp_path}/out.manifest.json"
     assert evaluate.main(arguments.split()) == 1

@@ -105,9 +105,9 @@ def test_the_table_puts_the_vote_and_equal_calls_beside_the_debate(tmp_path: Pat
     (tmp_path / "none.json").write_text(json.dumps(Tally().sums()))
     rows = [
         EvaluationRow(
-            model="t", method="base", teacher=None, train_set=None, protocol=protocol, benchmark="sums", seed=0,
-            question_id=f"q{i}", output="", answer=None, correct=correct, truncated=False, calls=7, prompt_tokens=1,
-            completion_tokens=1, seconds=0.0,
+            model="t", method="base", recipe=None, variant="main", teacher=None, train_set=None, protocol=protocol,
+            benchmark="sums", seed=0, question_id=f"q{i}", output="", answer=None, correct=correct, truncated=False,
+            calls=7, prompt_tokens=1, completion_tokens=1, seconds=0.0,
         )
         for protocol, verdicts in (("debate", [True, False]), ("self_consistency", [True, True]))
         for i, correct in enumerate(verdicts)

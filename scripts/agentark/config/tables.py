@@ -1,0 +1,25 @@
+"""The tables of an experiment: what its arms are called, what its variants build on and what is compared."""
+
+from pydantic import Field
+
+from agentark.config.section import Section
+
+
+class Tables(Section):
+    """What an experiment compares."""
+
+    experiment: str = Field(description="name of the experiment; `main` is the run's own grid")
+    variants: dict[str, str | None] = Field(description="what each variant builds on; `main` builds on nothing")
+    recipes: dict[str, list[str]] = Field(description="trainings one after another, by the recipe's name")
+    compare: dict[str, list[str]] = Field(
+        {},
+        description="arms that an arm is compared with, beside the untrained model: NAME of a recipe in every variant, "
+        "or VARIANT/NAME",
+    )
+
+    def lineage(self, variant: str) -> list[str]:
+        """A variant and all that it builds on, itself first."""
+        found = [variant]
+        while below := self.variants[found[-1]]:
+            found.append(below)
+        return found
