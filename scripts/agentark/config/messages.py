@@ -1,7 +1,6 @@
 """What is wrong with a configuration, in words that name the key and the cure."""
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -24,9 +23,6 @@ def explain(item: Any, root: type[BaseModel]) -> str:
         return f"{key}: unknown key{did_you_mean(path[-1], section.model_fields if section else [])}"
     if item["type"] == "missing":
         return f"{key}: missing; add it"
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        mantissa, exponent = re.split("[eE]", value)
-        return f"{key}: YAML reads {value} as a text, not as a number; write {mantissa}.0e{exponent}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{key}: {message}" if key else message  # of the whole config: it names its keys itself

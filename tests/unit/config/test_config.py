@@ -48,12 +48,33 @@ def test_an_unknown_key_is_refused_with_the_likely_one() -> None:
     assert "prm.stage1.epoch: unknown key" in refusal(prm={"stage1": {"learning_rate": 1.0, "epochs": 1, "epoch": 1}})
 
 
-def test_a_number_that_yaml_reads_as_text_is_explained() -> None:
-    value = yaml.safe_load("lr: 1e-5")["lr"]
-    assert isinstance(value, str)
-    assert "sft.learning_rate: YAML reads 1e-5 as a text, not as a number; write 1.0e-5" in refusal(
-        sft={"learning_rate": value}
-    )
+NUMBERS = """
+models: {small: {source: 1e5, billions: 1e-1}}
+sft: {learning_rate: 1e-5, reasoning_weight: +5E6}
+prm: {stage1: {learning_rate: 1.e-3, epochs: 1}}
+grpo: {beta: .5e0, pass_rate: [1e-1, 9.5e-1]}
+"""
+
+
+def test_a_number_with_an_exponent_is_read_as_yaml_1_2_reads_it() -> None:
+    changes = yaml.safe_load(NUMBERS)
+    assert isinstance(changes["sft"]["learning_rate"], str)
+    made = study.load(MINIMAL | changes)
+    assert (made.sft.learning_rate, made.sft.reasoning_weight) == (1e-5, 5e6)
+    assert (made.prm.stage1.learning_rate, made.grpo.beta, made.grpo.pass_rate) == (1e-3, 0.5, [0.1, 0.95])
+    assert (made.models["small"].source, made.models["small"].billions) == ("1e5", 0.1)
+
+
+@pytest.mark.parametrize("text", ["fast", "0.1", "1e", "e5", "1e-5 ", "1e5x", "0x1e5", "1_0e5", ""])
+def test_other_texts_in_the_place_of_numbers_are_refused(text: str) -> None:
+    message = refusal(sft={"learning_rate": text}, grpo={"pass_rate": [0.0, text]})
+    assert f"sft.learning_rate: Input should be a valid number (it is {text!r})" in message
+    assert f"grpo.pass_rate.1: Input should be a valid number (it is {text!r})" in message
+
+
+def test_a_number_that_is_read_from_text_is_held_to_the_limits() -> None:
+    assert "sft.learning_rate: Input should be greater than 0" in refusal(sft={"learning_rate": "-1e-5"})
+    assert "sft.epochs: Input should be a valid integer" in refusal(sft={"epochs": "1e1"})
 
 
 def test_every_error_is_reported_at_once() -> None:

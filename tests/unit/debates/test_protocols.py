@@ -152,7 +152,7 @@ def test_the_reference_layout_keeps_the_agents_own_dialogue(case):
 
 
 OWN = """
-async def relay(question, ask, *, agents: int = 3):
+async def relay(question, ask, *, agents: int = 3, doubt: float = 0.5):
     turn = await ask(agent=0, round=1)
     for agent in range(1, agents):
         turn = await ask("Improve this.", agent=agent, round=agent + 1, reads=[turn])
@@ -171,6 +171,7 @@ def test_a_protocol_of_the_users_own(tmp_path: Path):
     assert protocols.source(f"{file}:relay") == file
     with pytest.raises(ValueError, match="agents"):
         protocols.settings_of(f"{file}:relay").model_validate({"agents": "4"})
+    assert protocols.settings_of(f"{file}:relay").model_validate({"doubt": "1e-3"}).doubt == 1e-3
 
 
 def test_the_protocol_in_the_docs_runs_as_it_stands(tmp_path: Path):

@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 
 import pydantic
 
+from agentark.config.section import Section
 from agentark.debates.protocols.conversation import Ask
 from agentark.errors import UserError
 from agentark.grading.comparing import answer_key
@@ -89,8 +90,14 @@ def source(name: str) -> Path:
     return Path(inspect.getfile(find(name)))
 
 
+class _Settings(Section):
+    """A protocol's author writes its defaults, so they are checked too."""
+
+    model_config = pydantic.ConfigDict(validate_default=True)
+
+
 @cache
-def settings_of(name: str) -> type[pydantic.BaseModel]:
+def settings_of(name: str) -> type[Section]:
     """A protocol's keyword-only parameters as a typed model; unknown and mistyped settings are refused."""
     function = find(name)
     hints = get_type_hints(function, include_extras=True)
@@ -99,8 +106,7 @@ def settings_of(name: str) -> type[pydantic.BaseModel]:
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    strict = pydantic.ConfigDict(extra="forbid", strict=True, validate_default=True)
-    return pydantic.create_model(function.__name__, __config__=strict, **fields)
+    return pydantic.create_model(function.__name__, __base__=_Settings, **fields)
 
 
 async def hold(question: Question, name: str, options: dict[str, Any], ask: Ask, teacher: str) -> Debate:
