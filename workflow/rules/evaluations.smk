@@ -28,6 +28,7 @@ rule evaluate_base:
         code=lambda wildcards: evaluation_code(
             config_of(wildcards), is_teacher(wildcards)
         ),
+        variant=variant_name(),
         models=lambda wildcards: named(members(wildcards.model)),
         teacher=lambda wildcards, input: (
             "--debates {} --team {}".format(*input.teacher) if input.teacher else ""
@@ -35,7 +36,7 @@ rule evaluate_base:
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --models {params.models:q} --name {wildcards.model:q}"
+        " --models {params.models:q} --variant {params.variant} --name {wildcards.model:q}"
         " --questions {input.questions:q} --seed 0 {params.teacher} --out {output.rows:q} --held {output.debates:q}"
         " --statistics {output.statistics:q} --manifest {output.manifest:q} --log {log:q}"
 
@@ -64,10 +65,11 @@ rule evaluate_student:
         **needs("generate", the_student, hours=12),
     params:
         code=by_variant(lambda config: evaluation_code(config, teacher=False)),
+        variant=variant_name(),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
         " agentark.stages.evaluate --config {input.settings:q} --engine {input.engine:q}"
-        " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --recipe {wildcards.recipe}"
+        " --models {wildcards.student}={input.model:q} --name {wildcards.student:q} --variant {params.variant} --recipe {wildcards.recipe}"
         " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --questions {input.questions:q}"
         " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
@@ -94,9 +96,10 @@ rule evaluate_imported_debates:
         runtime=minutes(60),
     params:
         code=code_digest("evaluate_debates"),
+        variant=variant_name(),
     shell:
         "python -m agentark.stages.evaluate_debates --config {input.settings:q} --debates {input.debates:q}"
-        " --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
+        " --variant {params.variant} --teacher {wildcards.teacher:q} --out {output.rows:q} --statistics {output.statistics:q}"
         " --manifest {output.manifest:q} --log {log:q}"
 
 

@@ -168,6 +168,11 @@ def by_variant(value):
     return lambda wildcards: value(config_of(wildcards))
 
 
+def variant_name():
+    """Parameter: the name of the job's variant."""
+    return variant_of if CONFIG.variants else MAIN
+
+
 def scored_questions():
     """Input function: the part of a benchmark that is scored."""
     made_of = by_variant(

@@ -1,8 +1,9 @@
 """The part of the configuration that one artefact depends on, as it is frozen in `settings/`."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agentark.config.tables import Tables
 from agentark.config.variants import MAIN
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
 def frozen(config: "Config", name: str) -> str:
     """The settings of one file under `settings/`, and nothing else, so that nothing else reruns.
-
-    Canonical JSON: the order of keys in the YAML file must not rerun anything either.
 
     Args:
         name: `sft`, `sets/da`, `models/NAME`, `teams/NAME`, `questions/NAME`, ...
@@ -32,7 +31,7 @@ def frozen(config: "Config", name: str) -> str:
         value = config.prm.model_dump(mode="json", exclude={"model"})
     else:
         value = getattr(config, section).model_dump(mode="json")
-    return json.dumps(value, indent=2, sort_keys=True)
+    return _canonical(value)
 
 
 def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
@@ -46,17 +45,22 @@ def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
     lines = {name for variant in axes.variants for name in config.line(variant)}
     # Of the study's comparisons those that this part can make, so that its table depends on no other's.
     compare = {arm: [other for other in others if _is_made(other, axes)] for arm, others in axes.compare.items()}
-    value = {
-        "experiment": part,
-        "variants": {MAIN: None} | {name: config.variants[name].base for name in config.variants if name in lines},
-        "recipes": {name: config.recipe(name) for name in axes.methods},
-        "compare": {arm: others for arm, others in compare.items() if others and _is_made(arm, axes)},
-        "evaluations": evaluations,
-    }
-    return json.dumps(value, indent=2, sort_keys=True)
+    tables = Tables(
+        experiment=part,
+        variants={MAIN: None} | {name: config.variants[name].base for name in config.variants if name in lines},
+        recipes={name: config.recipe(name) for name in axes.methods},
+        compare={arm: others for arm, others in compare.items() if others and _is_made(arm, axes)},
+        evaluations=evaluations,
+    )
+    return _canonical(tables.model_dump(mode="json"))
 
 
 def _is_made(arm: str, axes: "Experiment") -> bool:
     """Whether `METHOD` or `VARIANT/METHOD` is in a part of the study."""
     variant, _, method = arm.rpartition("/")
     return method in axes.methods and (not variant or variant in axes.variants)
+
+
+def _canonical(value: dict[str, Any]) -> str:
+    """JSON in which the order of keys in the YAML file does not show: it must not rerun anything."""
+    return json.dumps(value, indent=2, sort_keys=True)

@@ -17,7 +17,7 @@ from agentark.running.progress import say
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
-    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="evaluation rows of all arms")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run; the settings say which rows in it")
     parser.add_argument("--out", type=Path, required=True, help="table of the arms, CSV")
     parser.add_argument("--comparisons", type=Path, required=True, help="table of the comparisons, CSV")
     parser.add_argument("--text", type=Path, required=True)
@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Tables)
-    arms = read_arms(args.evaluations, settings)
+    # Thousands of arms have more paths than a command line holds.
+    evaluations = [args.run / path for path in settings.evaluations]
+    arms = read_arms(evaluations, settings)
     comparisons, skipped = compare(arms, settings)
     for sentence in skipped:
         say(f"tables       {sentence}")
@@ -41,7 +43,7 @@ def work(args: argparse.Namespace) -> None:
         kind="tables",
         stage="summarise",
         settings=settings.model_dump(mode="json"),
-        parents=args.evaluations,
+        parents=evaluations,
         outputs=[args.out, args.comparisons, args.text],
         facts={"arms": len(arms), "comparisons_corrected_together": n_corrected},
     )

@@ -12,6 +12,7 @@ TABLES = Tables(
     experiment="main",
     variants={"main": None, "long": "main", "longer": "long"},
     recipes={"rsft": ["rsft"], "da": ["da"], "pad": ["rsft", "pad"], "da_after_rsft": ["rsft", "da"]},
+    evaluations=[],
 )
 TRAINED = {"recipe": "rsft", "teacher": "t", "train_set": "s"}
 

@@ -180,4 +180,4 @@ def test_rows_that_are_no_part_of_it_are_refused(tmp_path: Path, more: dict[str,
 
 def test_a_variant_builds_on_others_down_to_main() -> None:
     assert TABLES.lineage("longer") == ["longer", "long", "main"]
-    assert Tables(experiment="e", variants={"main": None}, recipes={}).lineage("main") == ["main"]
+    assert Tables(experiment="e", variants={"main": None}, recipes={}, evaluations=[]).lineage("main") == ["main"]

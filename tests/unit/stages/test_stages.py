@@ -265,14 +265,15 @@ def test_tables_and_figure_are_made_of_the_rows(
         variants={"main": None, "long": "main"},
         recipes={"rsft": ["rsft"], "pad": ["rsft", "pad"], "da": ["da"]},
         compare={"pad": ["rsft", "da"]},
+        evaluations=[path.name for path in rows],
     )
     (tmp_path / "tables.json").write_text(settings.model_dump_json())
     table, compared, text, figure = (
         tmp_path / name for name in ("summary.csv", "comparisons.csv", "summary.txt", "accuracy.svg")
     )
     arguments = f"--config {tmp_path}/tables.json --out {table} --comparisons {compared} --text {text}"
-    arguments += f" --manifest {tmp_path}/manifest.json --log {tmp_path}/log --evaluations"
-    assert summarise.main([*arguments.split(), *map(str, rows)]) == 0
+    arguments += f" --manifest {tmp_path}/manifest.json --log {tmp_path}/log --run {tmp_path}"
+    assert summarise.main(arguments.split()) == 0
     lines = pd.read_csv(table)
     assert lines["n"].tolist() == [6, 3, 3, 3, 6, 6, 6, 6]
     assert lines["n_seeds"].tolist() == [1, 1, 1, 1, 1, 1, 2, 1]
