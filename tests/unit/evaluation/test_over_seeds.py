@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 from statsmodels.formula.api import ols
@@ -50,6 +50,7 @@ def test_the_interval_of_an_analysis_of_variance_by_another_library(n_questions:
     assert accuracy_interval(correct) == pytest.approx((max(0, middle - half), min(1, middle + half)))
 
 
+@settings(deadline=None)
 @given(tables_of_answers)
 def test_an_interval_holds_the_accuracy_in_whatever_order_the_answers_come(verdicts: list[list[bool]]) -> None:
     correct = np.array(verdicts)
@@ -60,6 +61,7 @@ def test_an_interval_holds_the_accuracy_in_whatever_order_the_answers_come(verdi
     assert -1 <= against.low <= against.difference <= against.high <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.integers(2, 5))
 def test_seeds_that_agree_tell_no_more_than_one(verdicts: list[tuple[bool, bool]], n_seeds: int) -> None:
     ours, theirs = np.array(verdicts).T

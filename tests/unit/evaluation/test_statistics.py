@@ -3,7 +3,7 @@
 from math import comb
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentark.evaluation.statistics import Paired, paired, wilson
@@ -17,6 +17,7 @@ def test_wilson_by_hand():
     assert (high - low) / 2 == pytest.approx(0.016, abs=5e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.data())
 def test_wilson_holds_the_proportion(n, data):
     n_correct = data.draw(st.integers(0, n))
@@ -55,6 +56,7 @@ def test_golden_interval_of_a_paired_difference():
     assert result.detectable == pytest.approx(2.801585 * 0.126271, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5))
 def test_a_paired_interval_holds_its_difference(n_better, n_worse, n_both):
     result, more = discordant(n_better, n_worse, n_both), discordant(n_better, n_worse, n_both + 100)
@@ -62,6 +64,7 @@ def test_a_paired_interval_holds_its_difference(n_better, n_worse, n_both):
     assert more.detectable < result.detectable
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5))
 def test_mcnemar_is_the_binomial_test_of_the_discordant(n_better, n_worse, n_both):
     n, k = n_better + n_worse, min(n_better, n_worse)
