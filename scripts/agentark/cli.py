@@ -27,7 +27,7 @@ from agentark.config.traces import Traces
 from agentark.config.variants import FOLDER, Variant
 from agentark.debates import protocols
 from agentark.errors import UserError
-from agentark.provenance import crate, lineage
+from agentark.provenance import crate, lineage, snakemake_records
 from agentark.records.debates import Debate
 from agentark.records.files import read_rows, write_text
 from agentark.running import status
@@ -49,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     watch.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     verify = commands.add_parser("verify", help="hash all files of a run again, and name what is not as it was made")
     verify.add_argument("results", type=Path, help="folder of the run, for example results/demo")
+    adopt = commands.add_parser("adopt", help="have files without Snakemake's record planned again, or accepted")
+    adopt.add_argument("results", type=Path, help="folder of the run, as Snakemake sees it: results/demo")
     line = commands.add_parser("lineage", help="print what a file was made from, down to the questions")
     line.add_argument("artefact", type=Path, help="a manifest, or a file that one names")
     export = commands.add_parser("crate", help="describe a run as an RO-Crate: write its ro-crate-metadata.json")
@@ -67,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
             print(*status.report(args.results), sep="\n")
         elif args.command == "verify":
             return verify_run(args.results)
+        elif args.command == "adopt":
+            return adopt_run(args.results)
         elif args.command == "lineage":
             print("\n".join(lineage.chain(args.artefact)))
         elif args.command == "crate":
@@ -118,6 +122,20 @@ def verify_run(results: Path) -> int:
     n_artefacts = len(lineage.artefacts(results))
     print(f"{n_artefacts} artefacts, " + (f"{len(broken)} broken links" if broken else "all files as they were made"))
     return int(bool(broken))
+
+
+def adopt_run(results: Path) -> int:
+    """Let Snakemake plan a run's files without records again, and say whether they may be accepted instead."""
+    if not results.is_dir() or results.resolve() != (snakemake_records.RESULTS / results.name).resolve():
+        raise UserError(f"{results}: no run of this folder; give results/RUN, where you call snakemake")
+    snakemake_records.keep_with_results()
+    files = snakemake_records.unknown(results.name)
+    snakemake_records.distrust(files)
+    print(f"{len(files)} files had no record of what they were made from; snakemake now plans all of them again")
+    broken = verify_run(results)
+    if files and not broken:
+        print("if this config and code made them, `snakemake --touch` accepts all that `snakemake -n` lists now")
+    return broken
 
 
 def write_docs(root: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!{python}
-import pathlib, sys
+import json, pathlib, sys
 args = sys.argv[1:]
 if args[:2] == ["-m", "agentark.running.launch"]:
     args = ["-m", *args[next(i for i, arg in enumerate(args) if arg.startswith("agentark.stages.")):]]
@@ -29,7 +29,9 @@ if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
             files = [path / n for n in ("train.jsonl", "validation.jsonl", "test.jsonl", "manifest.json")]
             for file in files if args[1].endswith("questions") else [path]:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text("made by " + args[1])
+                # What a manifest must hold for `agentark verify`.
+                said = {{"kind": args[1], "parents": {{}}, "outputs": {{}}, "files": {{}}, "folder": None}}
+                file.write_text(json.dumps(said))
 else:
     import os
     os.execv("{python}", ["{python}", *args])

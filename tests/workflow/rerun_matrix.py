@@ -4,7 +4,10 @@ The README's table is made from this list:  python -m tests.workflow.rerun_matri
 """
 
 import functools
+import os
+import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,11 +72,51 @@ def move(checkout: Checkout) -> None:
     checkout.folder = moved
 
 
-def clone(checkout: Checkout) -> None:
-    """Results copied into a fresh clone, without what Snakemake remembers of the run."""
-    fresh = Checkout(checkout.folder.with_name("fresh"))
+def scramble(results: Path) -> None:
+    """Times as `cp -r` leaves them: new ones, in the order of the copying."""
+    files = sorted(path for path in results.rglob("*") if path.is_file())
+    random.Random(0).shuffle(files)
+    for age, path in enumerate(files):
+        os.utime(path, (time.time() - age,) * 2)
+
+
+def as_it_was_left(checkout: Checkout, folder: Path) -> Checkout:
+    copy = object.__new__(Checkout)
+    copy.folder = folder / "copy"
+    shutil.copytree(checkout.folder, copy.folder, symlinks=True)
+    return copy
+
+
+def without_snakemakes_folder(checkout: Checkout, folder: Path) -> Checkout:
+    copy = as_it_was_left(checkout, folder)
+    shutil.rmtree(copy.folder / ".snakemake")
+    return copy
+
+
+def copied_into_a_fresh_clone(checkout: Checkout, folder: Path) -> Checkout:
+    fresh = Checkout(folder / "fresh")
     shutil.copytree(checkout.folder / "results", fresh.folder / "results")
-    checkout.folder = fresh.folder
+    scramble(fresh.folder / "results")
+    return fresh
+
+
+def shared_with_a_colleague(checkout: Checkout, folder: Path) -> Checkout:
+    """Whose clone has a link to the results instead of a folder."""
+    shutil.copytree(checkout.folder / "results", folder / "shared")
+    colleague = Checkout(folder / "colleague")
+    (colleague.folder / "results").symlink_to(folder / "shared")
+    return colleague
+
+
+WORST = copied_into_a_fresh_clone
+"""It has neither Snakemake's folder nor times in order: a change that is exact here is so by the records and contents
+alone, and every other state has the same ones."""
+OTHERS = [as_it_was_left, without_snakemakes_folder, shared_with_a_colleague]
+"""States of a finished run in which a sample of the changes shows that Snakemake finds the records."""
+
+
+def clone(checkout: Checkout) -> None:
+    checkout.folder = copied_into_a_fresh_clone(checkout, checkout.folder.with_name("another")).folder
 
 
 def lose(name: str) -> Callable[[Checkout], None]:
@@ -148,6 +191,13 @@ CHANGES = [
     Change("a lost file that is an intermediate result", lose("debates/smollm2-135m/chain_sum/0.jsonl.zst"), {}),
     Change("a lost table", lose("tables/summary.csv"), TABLES),
 ]
+
+SAMPLE = [
+    change
+    for change in CHANGES
+    if change.what in ("`grpo.learning_rate`", "a function that one stage uses", "all files touched", "a lost table")
+]
+"""A setting, code, times, files: one of each kind of change."""
 
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm train_grpo "

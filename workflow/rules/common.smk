@@ -25,6 +25,7 @@ from agentark.config.methods import METHODS, SUPERVISED
 from agentark.config.section import NAME
 from agentark.config.variants import FOLDER
 from agentark.errors import UserError
+from agentark.provenance import snakemake_records
 from agentark.provenance.manifests import code_digest
 
 
@@ -37,6 +38,20 @@ def load_config():
 
 
 CONFIG = load_config()
+
+
+def open_records():
+    """Snakemake's records of this run, or one message that it has files without any."""
+    try:
+        snakemake_records.keep_with_results()
+        snakemake_records.refuse_unknown(CONFIG.run)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# A job reads this file as well, and finds them as they are.
+if workflow.is_main_process:
+    open_records()
 
 
 ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"
