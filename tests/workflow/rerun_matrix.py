@@ -141,9 +141,9 @@ CHANGES = [
     setting("datasets.chain_sum.train", 400, SETTINGS | QUESTIONS | TABLES, "`datasets.NAME.train`"),
     setting("models.smollm2-135m.revision", "v2", SETTINGS | {"prepare_model": 1} | DEBATES | TABLES, "`models.NAME`"),
     setting("engine.seed", 1, SETTINGS | SCORES | DEBATES | TABLES),
-    setting("seeds", [0, 1], STUDENTS | TABLES, "one more seed (its students only)"),
-    setting("seeds", [1], STUDENTS | TABLES, "another seed"),
-    setting("methods", ["rsft", "da"], {"summarise_sets": 1} | TABLES, "a method less"),
+    setting("seeds", [0, 1], SETTINGS | STUDENTS | TABLES, "one more seed (its students only)"),
+    setting("seeds", [1], SETTINGS | STUDENTS | TABLES, "another seed"),
+    setting("methods", ["rsft", "da"], SETTINGS | {"summarise_sets": 1} | TABLES, "a method less"),
     setting(
         "methods",
         ["rsft", "rejection"],
