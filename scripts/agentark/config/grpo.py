@@ -1,4 +1,4 @@
-"""`grpo`: PAD."""
+"""`grpo`: PAD's reinforcement learning."""
 
 from typing import Literal
 

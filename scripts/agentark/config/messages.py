@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words that name the key and the cure."""
+"""Error messages about a configuration, in words that name the key and the cure."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`sft`: R-SFT and DA."""
+"""`sft`: R-SFT's and DA's training."""
 
 from typing import Literal
 

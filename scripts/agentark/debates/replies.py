@@ -1,4 +1,4 @@
-"""Replies that were paid for once: kept on disk by what was asked, so that no finished request is made twice.
+"""A cache of replies on disk, keyed by the request: no finished request is made twice.
 
 The key covers the model and how its engine is set, the rendered dialogue, the sampling and the seed of the request.
 So a killed job goes on in the middle of a debate, and one with more agents or rounds asks only what is new.

@@ -1,4 +1,4 @@
-"""A teacher at work: from its settings to the coroutine that the scheduler runs on every question."""
+"""Bind a teacher's agents to their models: from its settings to the coroutine that the scheduler runs."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

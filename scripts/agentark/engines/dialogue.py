@@ -1,4 +1,4 @@
-"""From a dialogue to the tokens that a model reads: the same in every engine, and in training."""
+"""Render a dialogue to tokens by the model's chat template: the same in every engine, and in training."""
 
 import hashlib
 import re

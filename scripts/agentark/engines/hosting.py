@@ -1,4 +1,4 @@
-"""Several models for one job: servers side by side, local models in memory one at a time.
+"""Host several models for one job: servers side by side, local models in memory one at a time.
 
 Coroutines ask any model at any time. What is meant for a model that is not loaded waits until the loaded one has
 nothing left to do: with hundreds of questions in flight that is a whole round of all of them, so models are seldom

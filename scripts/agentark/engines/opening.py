@@ -1,4 +1,4 @@
-"""Text generation: one interface, several engines.
+"""Open the engine that a model needs, vLLM, transformers or a server, behind one interface.
 
 `with open_models({"teacher": manifest}, settings) as models:` makes models ready; then any number of coroutines await
 `models.chat("teacher")(messages, sampling)` at the same time, and each engine makes batches of what is outstanding.

@@ -1,4 +1,4 @@
-"""The words that models read. One place, so that debates, students, rollouts and evaluation ask alike.
+"""Prompts. One place, so that debates, students, rollouts and evaluation ask alike.
 
 No template uses a system message: several chat templates (Gemma's) have none.
 """

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: `vllm serve`, SGLang, a hosted service.
+"""The engine for OpenAI-compatible servers: `vllm serve`, SGLang, a hosted service.
 
 What may pass (429, 5xx, time-outs, broken connections, unreadable answers) is tried again after a random, growing
 pause; what will not (a refused key, an unknown model) stops the job with one sentence. The key comes from the

@@ -1,4 +1,4 @@
-"""The fallback without vLLM: `generate` on batches of what is outstanding.
+"""The transformers engine, where vLLM is absent: `generate` on batches of what is outstanding.
 
 A batch is drawn once the requests have stopped coming in: those of one sampling, of like length, padded on the
 left. It takes as long as its longest reply, so this is several times slower than vLLM's continuous batch.

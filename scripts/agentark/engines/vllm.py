@@ -1,4 +1,4 @@
-"""vLLM in this process: all outstanding requests are one continuous batch.
+"""The vLLM engine, in this process: all outstanding requests are one continuous batch.
 
 A thread owns the engine. Between two steps it takes in what has been asked, so a request joins the running batch
 at once, whichever question and round it belongs to.

@@ -1,4 +1,4 @@
-"""The verdict on one reply."""
+"""Grade a reply: its answer, and the verdict on it."""
 
 from dataclasses import dataclass
 

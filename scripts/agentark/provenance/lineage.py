@@ -1,4 +1,4 @@
-"""What a run's manifests say together: whether every file is still what was made, and where an artefact comes from."""
+"""Check all manifests of a run together: is every file still what was made, and where does an artefact come from."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Where an artefact comes from: a manifest beside it, and the digest of the code that made it.
+"""Manifests: what an artefact was made from, beside it, and the digest of the code that made it.
 
 The manifest is the declared output of every heavy step: small, so Snakemake compares it by content. It holds no
 time, host or absolute path, so that the same work gives the same file wherever and whenever it is done; those stand

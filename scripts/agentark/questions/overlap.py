@@ -1,4 +1,4 @@
-"""Questions that say the same: two of one train set, or one to train on and one to score on.
+"""Find questions that say the same: two of one train set, or one to train on and one to score on.
 
 Four rules, the first that fits names the pair (flaw E12):
 

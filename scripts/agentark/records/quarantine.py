@@ -1,4 +1,4 @@
-"""Rows that cannot be used: set aside with the reason, counted, and fatal only when there are too many.
+"""Quarantine of rows that cannot be used: set aside with the reason, counted, and fatal only when there are too many.
 
 One bad row among a million must not end a run, and a source of which a tenth is bad must not pass for a good one.
 """

@@ -1,4 +1,4 @@
-"""An append-only file of rows with an index in memory: what was done survives a kill, wherever it strikes.
+"""An append-only log of rows, indexed in memory: what was done survives a kill, wherever it strikes.
 
 A row reaches the operating system before `append` returns, so a killed process loses nothing; the disk gets it within
 a second, so a power cut loses that second. A half-written last line is cut off when the file is opened again.

@@ -1,4 +1,4 @@
-"""What every attempt of a job writes down beside its log, for `agentark status`: when and where it began and ended.
+"""The record of every attempt of a job, beside its log, for `agentark status`: when and where it began and ended.
 
 In a file of its own, since Snakemake deletes a job's log when it starts the job again.
 """

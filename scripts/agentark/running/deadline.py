@@ -1,4 +1,4 @@
-"""When a long job must stop: before its time limit, or when it is told to by SIGTERM or SIGUSR1.
+"""Stop a training in time to save it: before its time limit, or at SIGTERM or SIGUSR1.
 
 It then saves, ends with exit status 85, and the next attempt goes on where it was.
 """

@@ -1,4 +1,4 @@
-"""One job at a time works in a folder: one that was submitted anew waits for the one that nobody watches any more.
+"""Lock a work folder for one job at a time: one submitted anew waits for the one that nobody watches any more.
 
 When Snakemake is killed, its jobs on a cluster run on; started again, it submits them a second time.
 """

@@ -1,4 +1,4 @@
-"""Which correct traces of a question teach the most: those that reason, corrective ones first, then different ones.
+"""Selection of a question's correct traces: those that reason, corrective ones first, then the most different.
 
 Differs from the paper, where a 72B model picks (`judge` in `sets.da_selection`): features cost nothing, repeat
 exactly and can be tested. As in the paper, traces are told apart by their structure and never ranked by quality.

@@ -1,4 +1,4 @@
-"""What a step is worth: the share of continuations from it that end right (Math-Shepherd, arXiv 2312.08935).
+"""Monte Carlo step values: the share of continuations from a step that end right (Math-Shepherd, arXiv 2312.08935).
 
 A step from which no continuation ends right is wrong; hard labels serve better than shares (Lessons, arXiv
 2501.07301). The last step of a trace leaves nothing to continue, so the trace's own verdict is its value.

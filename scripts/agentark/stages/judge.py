@@ -1,4 +1,4 @@
-"""Which right traces of a question differ, as a language model finds: for `sets.da_selection: judge`."""
+"""Ask a judge which right traces of a question differ: for `sets.da_selection: judge`."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""What the steps of traces are worth, by continuations from each: for `sets.prm_labels: rollouts`."""
+"""Roll out traces from each of their steps, and count how many end right: for `sets.prm_labels: rollouts`."""
 
 import argparse
 import asyncio

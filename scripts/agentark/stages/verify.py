@@ -1,4 +1,4 @@
-"""Answers that the rules cannot decide, put to a language model; with a sample of those that they can."""
+"""Put the answers that rules cannot decide to a verifier, with a sample of those that they can."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""What a debate tells: who was right when, who moved whom, what it cost.
+"""Statistics of debates: who was right when, who moved whom, what it cost.
 
 Debating can hurt (stack.md names published cases), so the table puts the first round's vote beside the debate's own
 answer.

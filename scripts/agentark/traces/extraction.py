@@ -1,4 +1,4 @@
-"""From debates to graded traces, and from a trace to the text that a student learns.
+"""Extract graded traces from debates, and from a trace the text that a student learns.
 
 Differs from the reference code, which keeps last-round replies in one string: every turn is a trace of its own, so
 an agent that corrected itself can be told from one that was right all along.

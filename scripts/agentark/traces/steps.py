@@ -1,4 +1,4 @@
-"""Where one reasoning step ends and the next begins, in characters of the text.
+"""Split a text into reasoning steps, as spans of characters.
 
 Differs from the reference: it finds ends by token, so another tokenizer, a full stop merged with a newline, or
 CRLF moves or loses them. Training and scoring both cut here, so a step means the same to both.

@@ -1,4 +1,4 @@
-"""One debate to read: for the terminal, and as HTML for the report.
+"""Transcripts of debates: for the terminal, and as HTML for the report.
 
 What models wrote is shown as text and nothing else: control characters are taken out before a terminal sees them, and
 HTML is escaped.
