@@ -1,4 +1,4 @@
-"""Selection of different traces by a language model as judge, as in the paper (3.3.2 and A.4; there Qwen2.5-72B-Instruct).
+"""Selection of different traces by a judge, a language model (paper 3.3.2 and A.4; there Qwen2.5-72B-Instruct).
 
 The judge reads the question, gold and the correct traces, numbered, and names those that differ in method. Its reply
 is a list of numbers and nothing is guessed from anything else: a reply that is none is asked for once more, then the
