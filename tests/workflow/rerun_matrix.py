@@ -132,6 +132,8 @@ CHANGES = [
     setting("sets.da_traces", 2, SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
     setting("sets.da_selection", "random", SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
     setting("sets.prm_traces", 6, SETTINGS | ONE_SET | {"train_prm": 1} | PAD | TABLES),
+    setting("sets.share", 0.5, {"freeze_settings": 4} | SETS | TABLES),
+    setting("sets.trajectories", 2, {"freeze_settings": 3} | SETS | {"build_set": 3} | TABLES),
     setting("sets.contamination", "report", SETTINGS | {"find_overlap": 1} | SETS | TABLES),
     setting("traces.rejected_share", 0.02, SETTINGS | TRACES | TABLES),
     setting("debates.options.agents", 4, SETTINGS | DEBATES | TABLES),

@@ -1,17 +1,30 @@
 """`sets`: which traces become training data."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import (
     Field,
 )
 
+from agentark.config.methods import Control
 from agentark.config.section import Section
 
 
 class Sets(Section):
     """Which traces become training data."""
 
+    share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the train questions that sets draw from; a smaller one lies inside a larger one",
+    )
+    trajectories: int | None = Field(
+        None,
+        ge=1,
+        description="R-SFT, DA, PRM: agents a question whose traces are used, the first ones; the PRM needs 2; "
+        "none = all",
+    )
     min_correct_agents: int = Field(
         2, ge=0, description="R-SFT, DA: questions with fewer agents right at the end are left out (paper: 2)"
     )
@@ -55,15 +68,22 @@ class Sets(Section):
 
     @staticmethod
     def fields_for(kind: str) -> set[str]:
-        """What one kind of set depends on."""
-        teaching = {"min_correct_agents", "require_reasoning", "corrective", "corrective_form"}
+        """What one kind of set depends on.
+
+        Judges and rollouts see the traces of all questions, so that sets of any share have them in common. A control
+        has the questions of the R-SFT set that it stands against, and so its share.
+        """
+        amount = {"share", "trajectories"}
+        teaching = {*amount, "min_correct_agents", "require_reasoning", "corrective", "corrective_form"}
         fields = {
             "rsft": {*teaching, "rsft_traces"},
             "da": {*teaching, "da_traces", "da_selection"},
-            "prm": {"prm_traces", "prm_labels"},
-            "judged": {"min_correct_agents", "require_reasoning", "corrective", "da_traces"},
-            "rollouts": {"prm_traces", "rollouts"},
+            "prm": {*amount, "prm_traces", "prm_labels"},
+            "rl": {"share"},
+            "judged": {"trajectories", "min_correct_agents", "require_reasoning", "corrective", "da_traces"},
+            "rollouts": {"trajectories", "prm_traces", "rollouts"},
             "overlap": {"contamination", "near_duplicates"},
+            **{control: {"trajectories"} for control in get_args(Control)},
         }
         # Models are inputs of their own, so their names need not be here.
         return fields.get(kind, set())

@@ -44,6 +44,12 @@ class Trace(Row):
     licence: str | None = None
 
 
+class TraceQuestion(Row, forbid_unknown_fields=False):
+    """Whose trace a line holds; the rest of the line is passed over."""
+
+    question_id: str
+
+
 class Verdict(Row):
     """What a language model says of an answer, beside what the rules say."""
 

@@ -14,6 +14,7 @@ from agentark.records.row import content_id
 from agentark.records.sets import TrainingExample
 from agentark.records.traces import Trace
 from agentark.sets.diversity import different_traces, reasons
+from agentark.sets.trajectories import of_first_agents
 from agentark.traces.extraction import as_completion, as_correction
 
 Which = Literal["prefer", "exclude", "only", "none"]
@@ -28,7 +29,8 @@ def agents_right_at_the_end(traces: Sequence[Trace]) -> int:
 def candidates(traces: Sequence[Trace], settings: Sets, corrective: Which, counts: Counter[str]) -> list[Trace]:
     """The traces of one question that may teach: right, complete, reasoned turns of the debating agents.
 
-    The aggregate is no agent's reasoning (flaw D4).
+    The aggregate is no agent's reasoning (flaw D4). `min_correct_agents` is about the debate and not about the amount
+    of data, so it counts all agents, however many `trajectories` are used.
 
     Args:
         corrective: which are taken, by whether they are corrective.
@@ -38,7 +40,10 @@ def candidates(traces: Sequence[Trace], settings: Sets, corrective: Which, count
     if agents_right_at_the_end(traces) < settings.min_correct_agents:
         counts["questions_with_too_few_right_agents"] += 1
         return []
-    left = [t for t in traces if t.correct and t.agent != AGGREGATOR]
+    left = of_first_agents(traces, settings.trajectories)
+    if settings.trajectories is not None:
+        counts["traces_of_the_first_agents"] += len(left)
+    left = [t for t in left if t.correct and t.agent != AGGREGATOR]
     counts["traces_right"] += len(left)
     left = [t for t in left if not t.truncated]
     counts["traces_complete"] += len(left)

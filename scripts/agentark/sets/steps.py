@@ -6,6 +6,7 @@ from agentark.config.sets import Sets
 from agentark.records.debates import AGGREGATOR
 from agentark.records.sets import StepExample, StepValues
 from agentark.records.traces import Trace
+from agentark.sets.trajectories import of_first_agents
 from agentark.traces.extraction import as_completion
 from agentark.traces.steps import Span, split_steps
 
@@ -53,7 +54,8 @@ def step_examples(
 
 def traces_for_steps(traces: Sequence[Trace], settings: Sets) -> list[tuple[Trace, str, list[Span]]]:
     """The traces whose steps train the PRM, with text and steps: right and wrong ones, about as many; else none."""
-    usable = [t for t in traces if t.agent != AGGREGATOR and not t.truncated and t.answer is not None]
+    used = of_first_agents(traces, settings.trajectories)
+    usable = [t for t in used if t.agent != AGGREGATOR and not t.truncated and t.answer is not None]
     distinct = list({as_completion(t)[0]: t for t in usable}.values())
     right = [t for t in distinct if t.correct]
     wrong = [t for t in distinct if not t.correct]

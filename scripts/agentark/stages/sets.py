@@ -1,8 +1,10 @@
 """Traces to one training set: R-SFT, DA, their controls, step examples for the PRM, or prompts for RL."""
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from agentark.config.sets import Sets
@@ -12,10 +14,11 @@ from agentark.records.files import by_question, read_rows, write_rows, write_tex
 from agentark.records.questions import SkippedQuestion
 from agentark.records.row import Row
 from agentark.records.sets import Judgement, StepValues, TrainingExample
-from agentark.records.traces import Trace
+from agentark.records.traces import Trace, TraceQuestion
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import cards, controls, examples, prompts, steps
+from agentark.sets.trajectories import of_first_agents
 
 KINDS = ("rsft", "da", "prm", "rl", *controls.CONTROLS)
 
@@ -37,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Sets)
     skipped = {row.question_id: row.reason for row in read_rows(args.skip, SkippedQuestion)}
+    skipped |= dict.fromkeys(outside(args.traces, settings.share), "outside_share")
     card = cards.Card(args.kind)
     write_rows(args.out, rows(args, settings, skipped, card))
     facts = card.facts()
@@ -47,6 +51,8 @@ def work(args: argparse.Namespace) -> None:
             f"{facts['questions_without_a_right_agent']} without an agent that was right at the end); "
             "debate more or easier questions, or lower sets.min_correct_agents"
             + (", or sets.corrective other than `equal`" if settings.corrective == "equal" else "")
+            + (", or raise sets.share" if settings.share < 1 else "")
+            + (", or raise sets.trajectories" if settings.trajectories else "")
         )
     manifests.write_manifest(
         args.card,
@@ -84,13 +90,23 @@ def rows(args: argparse.Namespace, settings: Sets, skipped: dict[str, str], card
             by_judge = judged.get(question_id, ())
             made = examples.training_examples(args.kind, traces, settings, which, card.counts, by_judge)
         elif against and against[0] == question_id:
-            made = control.rows(traces, against[1])
+            made = control.rows(of_first_agents(traces, settings.trajectories), against[1])
             against = next(rsft, None)
         card.add(traces, made)
         yield from made
     if control is not None:
         card.counts["rows_fewer_than_rsft"] = control.owed_rows
         card.counts["tokens_fewer_than_rsft"] = control.owed_tokens
+
+
+def outside(paths: Sequence[Path], share: float) -> list[str]:
+    """The ids of the questions that are not in the share, of all that there are, those to be skipped among them."""
+    if share == 1:
+        return []
+    ids = sorted({row.question_id for path in paths for row in read_rows(path, TraceQuestion)})
+    # By id, which is a hash: as good as drawn, the same for every teacher and set, and a smaller share is in a larger.
+    # As it is written: of 100 questions 0.07 are 7, but the product of floats is above that.
+    return ids[math.ceil(Fraction(str(share)) * len(ids)) :]
 
 
 def equal_shares(paths: Sequence[Path], settings: Sets, skipped: dict[str, str]) -> dict[str, examples.Which]:

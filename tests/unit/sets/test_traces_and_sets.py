@@ -1,8 +1,10 @@
 """Traces and their kinds, and the sets made of them."""
 
 import json
+import math
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -12,9 +14,10 @@ from agentark.config.sets import Sets
 from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
 from agentark.records.files import read_rows, write_rows
 from agentark.records.questions import Question, SkippedQuestion, question_id
-from agentark.records.sets import TrainingExample
+from agentark.records.sets import RlPrompt, TrainingExample
 from agentark.records.traces import Trace
 from agentark.sets import controls, examples, prompts, steps
+from agentark.sets.trajectories import of_first_agents
 from agentark.stages import sets as sets_stage
 from agentark.stages import traces as traces_stage
 from agentark.traces.extraction import as_completion, traces_of
@@ -235,6 +238,44 @@ def test_pass_rate_counts_agents_turns() -> None:
     assert prompts.rl_prompt(traces()).pass_rate == 0.75
 
 
+def test_few_agents_teach_but_all_count_as_right() -> None:
+    debate = list(traces_of(held(turn(0, 1, WRONG), turn(1, 1, RIGHT), turn(2, 1, OTHER), turn(0, 2, WRONG))))
+    assert made("da", debate, trajectories=1) == []
+    assert [row.trace_id for row in made("da", debate, trajectories=2)] == [debate[1].trace_id]
+    assert {row.trace_id for row in made("da", debate, trajectories=3)} == {t.trace_id for t in debate[1:3]}
+    assert made("da", debate, trajectories=2, min_correct_agents=3) == []
+    # Numbers may have gaps: an agent without a single trace is none.
+    assert [row.trace_id for row in made("da", debate[1:3], trajectories=1)] == [debate[1].trace_id]
+
+
+def test_a_trajectory_goes_through_all_rounds() -> None:
+    debate = list(
+        traces_of(
+            held(turn(0, 1, WRONG), turn(1, 1, OTHER), turn(0, 2, RIGHT), turn(1, 2, OTHER), turn(AGGREGATOR, 2, RIGHT))
+        )
+    )
+    [row] = made("rsft", debate, trajectories=1, corrective_form="arc")
+    assert row.kind == "corrective"
+    assert "Wait" in row.completion
+    assert [(t.agent, t.round) for t in of_first_agents(debate, 1)] == [(0, 1), (0, 2)]
+
+
+def test_fewer_trajectories_lie_inside_more() -> None:
+    drawn = random.Random(0)
+    for _ in range(50):
+        agents = drawn.sample(range(9), 5)
+        debate = list(traces_of(held(*(turn(agent, n, RIGHT) for n in (1, 2) for agent in agents))))
+        used = [{t.trace_id for t in of_first_agents(debate, n)} for n in (1, 2, 3, 5, 8)]
+        assert [len(ids) for ids in used] == [2, 4, 6, 10, 10]
+        assert all(fewer <= more for fewer, more in pairwise(used))
+
+
+def test_steps_of_few_agents() -> None:
+    debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(2, 1, OTHER))))
+    for n, agents in ((1, set()), (2, {0, 1}), (3, {0, 1, 2}), (None, {0, 1, 2})):
+        assert {row.agent for row in steps.step_examples(debate, Sets(trajectories=n))} == agents
+
+
 # The stages
 
 
@@ -334,6 +375,98 @@ def test_equal_shares_hold_as_many_questions_of_either_kind(tmp_path: Path) -> N
     assert built(tmp_path, "rsft", corrective="equal") == 0
     kinds = Counter(row.kind for row in read_rows(tmp_path / "rsft.jsonl", TrainingExample))
     assert kinds == {"corrective": 2, "stable": 2}
+
+
+def ids_in(folder: Path, kind: str) -> set[str]:
+    return {json.loads(line)["question_id"] for line in (folder / f"{kind}.jsonl").read_text().splitlines()}
+
+
+def test_a_smaller_share_lies_inside_a_larger_one(tmp_path: Path) -> None:
+    both = (turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(2, 1, OTHER))
+    debates = [numbered(i, *both) for i in range(41)]
+    assert extracted(tmp_path, debates[:17], "a") == 0
+    assert extracted(tmp_path, debates[17:], "b") == 0
+    in_order = sorted(debate.question.question_id for debate in debates)
+    for kind in ("rsft", "da", "prm", "rl"):
+        for share, n in ((0.25, 11), (0.5, 21), (0.01, 1), (1.0, 41)):
+            assert built(tmp_path, kind, "a", "b", share=share) == 0
+            assert ids_in(tmp_path, kind) == set(in_order[:n])
+            found = facts(tmp_path, kind)
+            assert (found["questions"], found["questions_used"]) == (41, n)
+            assert found.get("questions_skipped_outside_share", 0) == 41 - n
+    assert "`share: 1.0`" in (tmp_path / "rl.card.md").read_text()
+
+
+def test_a_share_is_as_large_as_it_is_written(tmp_path: Path) -> None:
+    assert math.ceil(0.07 * 100) == 8
+    assert extracted(tmp_path, [numbered(i, *STABLE) for i in range(100)]) == 0
+    assert built(tmp_path, "rl", share=0.07) == 0
+    assert len(ids_in(tmp_path, "rl")) == 7
+
+
+def test_a_share_is_of_all_questions_those_left_out_among_them(tmp_path: Path) -> None:
+    debates = [numbered(i, *STABLE) for i in range(8)]
+    in_order = sorted(debate.question.question_id for debate in debates)
+    assert extracted(tmp_path, debates) == 0
+    left_out = [
+        SkippedQuestion(
+            question_id=key, reason="13-gram", other_id="x", other_set="t", other_split="test", similarity=1.0
+        )
+        for key in (in_order[0], in_order[7])
+    ]
+    assert built(tmp_path, "da", skip=left_out, share=0.5) == 0
+    assert ids_in(tmp_path, "da") == set(in_order[1:4])
+    found = facts(tmp_path, "da")
+    assert (found["questions_skipped_13-gram"], found["questions_skipped_outside_share"]) == (1, 4)
+
+
+def test_equal_shares_of_corrective_traces_are_taken_inside_the_share(tmp_path: Path) -> None:
+    debates = [numbered(i, *(CORRECTED if i % 2 else STABLE)) for i in range(20)]
+    in_order = sorted(debate.question.question_id for debate in debates)
+    assert extracted(tmp_path, debates) == 0
+    assert built(tmp_path, "rsft", corrective="equal", share=0.5) == 0
+    kinds = Counter(row.kind for row in read_rows(tmp_path / "rsft.jsonl", TrainingExample))
+    assert kinds["corrective"] == kinds["stable"] > 0
+    assert ids_in(tmp_path, "rsft") <= set(in_order[:10])
+
+
+def test_the_pass_rate_is_of_the_whole_debate(tmp_path: Path) -> None:
+    assert extracted(tmp_path, [numbered(0, turn(0, 1, WRONG), turn(1, 1, RIGHT))]) == 0
+    settings = Sets(trajectories=1, share=0.5).slice_for("rl")
+    assert built(tmp_path, "rl", **settings.model_dump(exclude_defaults=True)) == 0
+    assert [row.pass_rate for row in read_rows(tmp_path / "rl.jsonl", RlPrompt)] == [0.5]
+
+
+def test_controls_follow_the_amount_of_their_rsft_set(tmp_path: Path) -> None:
+    debates = [
+        numbered(i, turn(0, 1, OTHER), turn(1, 1, WRONG), turn(2, 1, WRONG), turn(1, 2, RIGHT)) for i in range(9)
+    ]
+    assert extracted(tmp_path, debates) == 0
+    amount = Sets(share=0.5, trajectories=1)
+    for kind in ("rsft", *controls.CONTROLS):
+        assert built(tmp_path, kind, **amount.slice_for(kind).model_dump(exclude_defaults=True)) == 0
+        assert ids_in(tmp_path, kind) == ids_in(tmp_path, "rsft")
+        assert len(ids_in(tmp_path, kind)) == 5
+        rows = list(read_rows(tmp_path / f"{kind}.jsonl", TrainingExample))
+        # The one agent's: among all agents the majority of the first round is wrong.
+        assert all(row.completion.endswith("The answer is 9.") for row in rows)
+
+
+def test_judges_and_rollouts_serve_sets_of_any_share() -> None:
+    whole, part = Sets(), Sets(share=0.5)
+    for kind in ("judged", "rollouts", "overlap", *controls.CONTROLS):
+        assert part.slice_for(kind) == whole.slice_for(kind)
+    few = Sets(trajectories=2)
+    changed = {
+        kind for kind in (*sets_stage.KINDS, "judged", "rollouts") if few.slice_for(kind) != whole.slice_for(kind)
+    }
+    assert changed == {*sets_stage.KINDS, "judged", "rollouts"} - {"rl"}
+
+
+def test_too_little_data_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert extracted(tmp_path, [numbered(0, turn(0, 1, WRONG), turn(1, 1, RIGHT), turn(2, 1, RIGHT))]) == 0
+    assert built(tmp_path, "rsft", share=0.5, trajectories=1) == 1
+    assert "or raise sets.share, or raise sets.trajectories" in capsys.readouterr().err
 
 
 def test_a_control_is_made_of_the_questions_of_rsft(tmp_path: Path) -> None:
