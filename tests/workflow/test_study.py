@@ -192,7 +192,7 @@ PAPER = {
     "stacked": 4,
     "agents": 18,
     "questions": 48,
-    "trajectories": 12,
+    "trajectories": 8,
 }
 """Students of each part. Tables 9 to 13, 8, 4 and 7 print as many; the figures print none, so those are ours."""
 

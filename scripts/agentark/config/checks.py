@@ -198,6 +198,11 @@ def parts(config: "Config") -> None:
                     "`train: 256`"
                 )
         for variant in part.variants:
+            if config.variant(variant).sets.trajectories == 1 and any("pad" in config.recipe(m) for m in part.methods):
+                raise ValueError(
+                    f"{key}methods: PAD's reward model tells an agent's right step from another's wrong one, and "
+                    "sets.trajectories is 1: take 2 or more, or leave PAD out"
+                )
             split = config.variant(variant).evaluation.split
             for dataset in part.benchmarks:
                 if getattr(config.datasets[dataset], split) is None:

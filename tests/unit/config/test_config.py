@@ -159,6 +159,7 @@ SMALL_SFT = {"sft": {"epochs": 3}}
             {"experiments": {"e": {"methods": ["pad"], "compare": {"pad": ["rsft"]}}}},
             "experiments.e.compare.pad: `rsft` is not under `methods`",
         ),
+        ({"sets": {"trajectories": 1}}, "methods: PAD's reward model tells an agent's right step from another's"),
         ({"prm": {"model": "big"}}, "prm.model: `big` is not under `models`"),
         (
             {"models": {"small": {"source": "x"}, "g": {"student": {"model": "h", "method": "rsft"}}}},
