@@ -149,7 +149,7 @@ CHANGES = [
     setting(
         "methods",
         ["rsft", "rejection"],
-        SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES,
+        {"freeze_settings": 2} | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES,
         "another method (its set and students only)",
     ),
     setting("hardware.gpus_per_node", 4, {}),

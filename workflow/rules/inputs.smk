@@ -103,9 +103,15 @@ def shards(config):
     return range(config.debates.shards if config.debates.source == "generate" else 1)
 
 
-def where(wanted, function):
-    """Input function: the files of another one, for the jobs that want them."""
-    return lambda wildcards: function(wildcards) if wanted(wildcards) else []
+def where(wanted, files):
+    """Input function: the files of another one, or of a pattern, for the jobs that want them."""
+
+    def wanted_files(wildcards):
+        if not wanted(wildcards):
+            return []
+        return files(wildcards) if callable(files) else files
+
+    return wanted_files
 
 
 def asks_verifier(wildcards):
