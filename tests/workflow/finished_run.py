@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.workflow import forked
+
 ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!{python}
 import json, pathlib, sys
@@ -59,18 +61,22 @@ class Checkout:
         fake.write_text(FAKE_PYTHON.format(python=sys.executable))
         fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which the checkout's programs and library are found first."""
+        paths = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return os.environ | {"PYTHONPATH": str(self.folder / "scripts"), "PATH": paths}
+
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs Snakemake in the checkout, on the checkout's own library."""
         return self.call(sys.executable, "-m", "snakemake", *arguments, **environment)
 
     def call(self, *command: str, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs any command on the checkout's own library, in the checkout or in another folder."""
-        paths = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        own = {"PYTHONPATH": str(self.folder / "scripts"), "PATH": paths}
         return subprocess.run(
             command,
             cwd=folder or self.folder,
-            env=os.environ | own | environment,
+            env=self.environment | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -78,7 +84,7 @@ class Checkout:
 
     def would_run(self, *arguments: str) -> dict[str, int]:
         """The rules that a dry-run would run, with their numbers of jobs."""
-        result = self.snakemake(*arguments, "-n", "--quiet", "rules")
+        result = forked.snakemake([*arguments, "-n", "--quiet", "rules"], self.folder, self.environment)
         assert result.returncode == 0, result.stdout + result.stderr
         output = result.stdout + result.stderr
         counts = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
