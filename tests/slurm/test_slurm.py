@@ -1,4 +1,7 @@
-"""The pipeline on a real Slurm: where its jobs run, and what they survive."""
+"""The pipeline on a real Slurm: where its jobs run, and what they survive.
+
+Nothing here depends on how fast a machine trains: a training is held still while something is done to it.
+"""
 
 import contextlib
 import copy
@@ -23,13 +26,15 @@ import zstandard
 
 from agentark import cli
 from agentark.provenance import lineage, manifests
-from agentark.running import status
+from agentark.running import deadline, status
 from tests import tiny_model
 from tests.slurm import cluster, teacher
 
 ROOT = Path(__file__).parents[2]
 STUDENT = "rsft/teacher/chain_sum/tiny/0"
 TARGET = f"results/slurm/students/{STUDENT}/manifest.json"
+PATIENCE_S = 900
+"""What takes longer hangs; nothing is right or wrong because of it."""
 SECRETS = {"HF_TOKEN": "hf_planted0in0the0environment", "TEACHERS_KEY": "sk-planted-in-the-environment"}
 
 
@@ -39,6 +44,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.results = folder / "results" / "slurm"
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def configure(self, settings: dict[str, Any]) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -50,12 +56,14 @@ class Run:
         command += ["--configfile", str(self.folder / "config.yaml"), "--directory", str(self.folder), *arguments]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=os.environ | {"PATH": path} | SECRETS, stdout=log, stderr=log, start_new_session=True
             )
+        self.started.append(process)
+        return process
 
     def finish(self, *arguments: str) -> None:
-        assert self.start(*arguments).wait(600) == 0, self.log[-6000:]
+        assert self.start(*arguments).wait(PATIENCE_S) == 0, self.log[-6000:]
 
     @property
     def log(self) -> str:
@@ -70,12 +78,29 @@ class Run:
         logs = (self.folder / ".snakemake" / "slurm_logs" / "rule_train_sft").rglob("*.log")
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 
-    def trains(self) -> bool:
-        return self.updates() > 0 and bool(running())
+    def training(self, attempt: int) -> int | None:
+        """The process of this attempt at the training, counted from 1, once it is ready for signals."""
+        events = [json.loads(line) for line in attempts(self.results, "train_sft") if line]
+        began = [event["process"] for event in events if event["event"] == "began"]
+        ready = len(began) == attempt and signal.SIGUSR1 in caught(began[-1])
+        return began[-1] if ready else None
 
-    def updates(self) -> int:
-        """Updates that the training says it has made."""
-        return max((int(n) for n in re.findall(r"(\d+)/\d+ updates", self.training_log())), default=0)
+    def hold(self, attempt: int = 1) -> int:
+        """Stop a training where it is, so that it cannot be over too soon. Slurm wakes what it signals.
+
+        Returns:
+            The process, for SIGCONT.
+        """
+        process = until(f"attempt {attempt} to train", lambda: self.training(attempt))
+        os.kill(process, signal.SIGSTOP)
+        return process
+
+    def ended(self, how: str) -> bool:
+        """Whether an attempt at the training ended with these words."""
+        return any(how in line for line in attempts(self.results, "train_sft"))
+
+    def goes_on(self) -> bool:
+        return "goes on from update" in self.training_log()
 
 
 def jobs(*columns: str) -> list[dict[str, str]]:
@@ -100,12 +125,32 @@ def attempts(results: Path, rule: str) -> list[str]:
     return [line for path in files for line in path.read_text().splitlines()]
 
 
-def until(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
-    deadline = time.monotonic() + seconds
+def caught(process: int) -> set[signal.Signals]:
+    """Signals that a process catches; none when it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        mask = int(re.search(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1], 16)
+        return {number for number in signal.Signals if mask >> (number - 1) & 1}
+    return set()
+
+
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + PATIENCE_S
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.5)
+        assert time.monotonic() < end, f"waited {PATIENCE_S} s for {what}"
+        time.sleep(0.2)
     return found
+
+
+def limit(job: str, minutes: int) -> None:
+    """Leave a running job so many minutes, or up to one more."""
+    minutes += 1 + clock(job, "%M") // 60
+    subprocess.run(["scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"], check=True)
+
+
+def clock(job: str, column: str) -> int:
+    """Seconds that a job has run (`%M`) or has left (`%L`)."""
+    command = ["squeue", "--noheader", "--jobs", job, "--format", column]
+    return deadline.parsed(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def running() -> dict[str, str]:
@@ -155,15 +200,21 @@ def on_one_gpu(memory_gb: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def long_training(finished: Run, settings: dict[str, Any], tmp_path: Path) -> Run:
-    """The finished run at another place, with an R-SFT student to be trained anew on one GPU for a minute or so."""
+def long_training(finished: Run, settings: dict[str, Any], tmp_path: Path) -> Iterator[Run]:
+    """The finished run at another place, with an R-SFT student to be trained anew on one GPU, in 900 updates."""
     shutil.copytree(finished.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "results" / "slurm" / "logs" / "train_sft")
     content = copy.deepcopy(settings)
-    content["sft"] |= {"epochs": 700, "micro_batch_size": 4}
+    content["sft"] |= {"epochs": 300, "micro_batch_size": 4}
     content["hardware"] = on_one_gpu(0.7)
     run = Run(tmp_path / "run")
     run.configure(content)
-    return run
+    yield run
+    # After a failure a training would stand still for ever.
+    for process in run.started:
+        process.kill()
+    for job in running():
+        subprocess.run(["scancel", job])
 
 
 def test_jobs_run_where_they_should(finished: Run) -> None:
@@ -219,9 +270,9 @@ def test_what_a_training_survives(long_training: Run) -> None:
     # Killed for memory, it comes back with more.
     snakemake = run.start(TARGET, "--retries", "4")
     until("a job killed for memory", lambda: "exceeded memory limit" in run.job_logs())
-    until("the second attempt", run.trains)
+    run.hold(2)
     told = "\n".join(status.report(run.results))
-    assert re.search(rf"train_sft {STUDENT} on \S+, Slurm job \d+ with [-:0-9]+ left: sft +\d+/", told), told
+    assert re.search(rf"train_sft {STUDENT} on \S+, Slurm job \d+ with [-:0-9]+ left: no progress yet", told), told
 
     # The controller goes and comes back.
     cluster.kill(cluster.HOME / "slurmctld.pid", signal.SIGKILL)
@@ -234,23 +285,28 @@ def test_what_a_training_survives(long_training: Run) -> None:
     cluster.lose(node)
     until("the job's end", lambda: job not in running())
     until("its place in the queue", lambda: f"Slurm job {job}, rule_train_sft" in "\n".join(status.report(run.results)))
-    other = until("a job on the other node", lambda: [n for n in running().values() if n != node and run.trains()])
-    assert other == [({"gpu1", "gpu2"} - {node}).pop()]
+    run.hold(3)
+    assert set(running().values()) == {"gpu1", "gpu2"} - {node}
     cluster.recover(node)
 
     # Snakemake is killed and started again, while its job runs on; that one is cancelled, and nothing is lost.
     (forgotten,) = running()
     snakemake.kill()
     snakemake.wait()
-    until("some updates", lambda: run.updates() > 20)
     run.finish("--unlock")
-    snakemake = run.start(TARGET, "--set-resources", "train_sft:mem_mb=3000", "train_sft:runtime=1", "--retries", "6")
+    snakemake = run.start(TARGET, "--set-resources", "train_sft:mem_mb=3000")
     until("the job that waits", lambda: "another job still works in" in run.job_logs())
+    (new,) = set(running()) - {forgotten}
+    limit(new, minutes=1)
     subprocess.run(["scancel", forgotten], check=True)
-    until("the new job", lambda: "goes on from update" in run.training_log())
+    until("the new job", run.goes_on)
 
     # Its time limit comes first: it stops before, and the next attempt goes on.
-    assert snakemake.wait(600) == 0, run.log[-6000:]
+    process = run.hold(4)
+    until("the time to stop", lambda: clock(new, "%L") < deadline.MARGIN[1])
+    os.kill(process, signal.SIGCONT)
+    until("its end", lambda: run.ended("stopped by time limit"))
+    assert snakemake.wait(PATIENCE_S) == 0, run.log[-6000:]
     with (run.results / "students" / STUDENT / "metrics.csv").open() as handle:
         steps = [int(row["step"]) for row in csv.DictReader(handle)]
     assert steps == list(range(1, steps[-1] + 1)), "each update once"
@@ -272,10 +328,10 @@ def test_a_full_disk(long_training: Run, settings: dict[str, Any]) -> None:
             while True:
                 handle.write(bytes(1 << 12))
         snakemake = run.start(TARGET, "--retries", "5")
-        until("the full disk", lambda: "the disk is full; free some space" in run.training_log())
+        until("the full disk", lambda: run.ended("the disk is full; free some space"))
         assert not (run.folder / TARGET).exists()
         filler.unlink()
-        assert snakemake.wait(600) == 0, run.log[-6000:]
+        assert snakemake.wait(PATIENCE_S) == 0, run.log[-6000:]
         assert manifests.model_folder(run.folder / TARGET).is_dir()
     finally:
         subprocess.run(["umount", "--lazy", students], check=True)
@@ -286,13 +342,13 @@ def test_preemption(long_training: Run) -> None:
     """A partition of higher priority takes the nodes; the training saves, and goes on when they are free again."""
     run = long_training
     snakemake = run.start(TARGET, "--set-resources", "train_sft:mem_mb=3000")
-    until("some updates", lambda: run.updates() > 20)
+    run.hold()
     urgent = ["sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--mem=0", "--output=/dev/null"]
     subprocess.run([*urgent, "--wrap", "sleep 5"], check=True)
-    until("its end", lambda: "stopped by SIGTERM" in run.training_log())
+    until("its end", lambda: run.ended("stopped by SIGTERM"))
     # Slurm lets two minutes pass before it starts a job again.
-    until("the next start", lambda: "goes on from update" in run.training_log(), seconds=300)
-    assert snakemake.wait(600) == 0, run.log[-6000:]
+    until("the next start", run.goes_on)
+    assert snakemake.wait(PATIENCE_S) == 0, run.log[-6000:]
     assert {"PREEMPTED", "COMPLETED"} <= {
         job["State"] for job in jobs("State", "Comment") if "train_sft" in job["Comment"]
     }
@@ -301,11 +357,14 @@ def test_preemption(long_training: Run) -> None:
 @pytest.mark.long
 def test_a_signal_before_the_time_limit(long_training: Run) -> None:
     run = long_training
-    asked = ["train_sft:mem_mb=3000", "train_sft:runtime=3", "train_sft:slurm_extra='--signal=USR1@100'"]
+    asked = ["train_sft:mem_mb=3000", "train_sft:runtime=60", "train_sft:slurm_extra='--signal=USR1@600'"]
     snakemake = run.start(TARGET, "--set-resources", *asked)
-    until("the signal", lambda: "stopped by SIGUSR1" in run.training_log())
-    until("the next start", lambda: "goes on from update" in run.training_log())
-    assert snakemake.wait(600) == 0, run.log[-6000:]
+    run.hold()
+    (job,) = running()
+    limit(job, minutes=9)
+    until("its end", lambda: run.ended("stopped by SIGUSR1"))
+    until("the next start", run.goes_on)
+    assert snakemake.wait(PATIENCE_S) == 0, run.log[-6000:]
 
 
 @pytest.mark.long

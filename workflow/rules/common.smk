@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,10 @@ if Path(LIBRARY).is_dir():
 
 # What a run keeps (debates, licensed questions) is for its user and group only.
 os.umask(os.umask(0o077) | 0o007)
+
+# Slurm's warning before a time limit goes to all that runs in a job's step. It is for the training, which saves; the
+# Snakemake above it would die of it, and Slurm ends a step with its first process.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 from agentark.config import study
 from agentark.config.methods import METHODS, SUPERVISED
