@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from agentark.running import output
+
 LOCKS = Path(tempfile.gettempdir()) / f"agentark-gpus-{os.getuid()}"
 POLL_S = 2.0
 PORT = 29_400
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     args = parser.parse_args(argv)
 
+    if output.under_a_picture() and (log := output.log_of(args.arguments)):
+        output.give_to_log(log)
     job = os.environ.get("SLURM_JOB_ID")
     if job is None and (devices := devices_here()):
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(min(args.gpus, len(devices)), devices))

@@ -24,8 +24,8 @@ def duration(seconds: float) -> str:
 class Progress:
     """One line that lives on a terminal; plain lines, one in `SECONDS_BETWEEN_LINES` seconds, in a file or a pipe."""
 
-    terminal: TextIO = sys.stderr
-    """Where a person looks; `stage.session` points it past the log redirection."""
+    terminal: TextIO | None = None
+    """Where a person looks, when standard error goes to a log (`output.to_log`)."""
     _live: "Progress | None" = None
     """Whose line stands on the terminal unfinished."""
 
@@ -47,7 +47,7 @@ class Progress:
         self.done += done
         self.tokens += tokens
         now = time.monotonic()
-        wait = SECONDS_BETWEEN_REDRAWS if Progress.terminal.isatty() else SECONDS_BETWEEN_LINES
+        wait = SECONDS_BETWEEN_REDRAWS if _terminal().isatty() else SECONDS_BETWEEN_LINES
         if now - self._printed >= wait or (done and self.done >= self.total):
             self._printed = now
             self._print(now - self.started, note)
@@ -78,7 +78,7 @@ class Progress:
             parts.append(f"{duration(elapsed / self.done * (self.total - self.done))} left")
         line = ", ".join([*parts[1:], note] if note else parts[1:])
         line = f"{parts[0]}  {line}"
-        if not Progress.terminal.isatty():
+        if not _terminal().isatty():
             say(line)
             return
         _write(f"\r{line}{ERASE_TO_END}" + ("\n" if finished else ""))
@@ -98,13 +98,17 @@ def say(text: str) -> None:
     _log(text)
 
 
+def _terminal() -> TextIO:
+    return Progress.terminal or sys.stderr
+
+
 def _write(text: str) -> None:
     """To the terminal, if it is still there: work must not end because nobody looks."""
     with suppress(OSError):
-        Progress.terminal.write(text)
-        Progress.terminal.flush()
+        _terminal().write(text)
+        _terminal().flush()
 
 
 def _log(text: str) -> None:
-    if Progress.terminal is not sys.stderr:
+    if Progress.terminal is not None:
         print(text, file=sys.stderr, flush=True)

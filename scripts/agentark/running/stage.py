@@ -3,19 +3,19 @@
 import argparse
 import errno
 import os
-import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import pydantic
 
 from agentark.errors import UserError
+from agentark.running import output
 from agentark.running.attempts import Attempt
 from agentark.running.deadline import STOPPED, StoppedError
-from agentark.running.progress import Progress
+from agentark.running.progress import say
 
 S = TypeVar("S", bound=pydantic.BaseModel)
 
@@ -36,33 +36,6 @@ def settings(path: Path, kind: type[S]) -> S:
         return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, pydantic.ValidationError) as error:
         raise UserError(f"{path}: not readable as {kind.__name__} ({error}); delete it and run again") from error
-
-
-@contextmanager
-def _log_redirected(log: Path | None) -> Iterator[None]:
-    """Send everything that is printed, native libraries included, to the log; keep the terminal for progress."""
-    if log is None:
-        yield
-        return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
-    # Of the processes of one training, the first one speaks.
-    speaks = int(os.environ.get("RANK", 0)) == 0
-    with log.open("ab") as handle, os.fdopen(os.dup(2 if speaks else handle.fileno()), "w", buffering=1) as terminal:
-        os.dup2(handle.fileno(), 1)
-        os.dup2(handle.fileno(), 2)
-        before, Progress.terminal = Progress.terminal, terminal
-        try:
-            yield
-        finally:
-            Progress.terminal = before
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, descriptor in zip((1, 2), saved, strict=True):
-                os.dup2(descriptor, number)
-                os.close(descriptor)
 
 
 def sentence(error: BaseException) -> str | None:
@@ -89,7 +62,7 @@ def run(work: Callable[[argparse.Namespace], None], args: argparse.Namespace, *,
         os.environ["HF_HUB_OFFLINE"] = "1"
     message, status = None, 1
     attempt = Attempt(args.log)
-    with _log_redirected(args.log):
+    with output.to_log(args.log):
         try:
             work(args)
             attempt.ends("done")
@@ -102,9 +75,7 @@ def run(work: Callable[[argparse.Namespace], None], args: argparse.Namespace, *,
         except Exception as error:
             traceback.print_exc()
             message = sentence(error) or f"{type(error).__name__}: {error} (traceback in {args.log or 'this output'})"
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    if args.log:
-        with suppress(OSError), args.log.open("a", encoding="utf-8") as handle:
-            handle.write(f"error: {message}\n")
+        with suppress(OSError):  # a full disk has no room for this line either
+            say(f"error: {message}")
     attempt.ends("stopped" if status == STOPPED else "failed", message)
     return status

@@ -84,14 +84,16 @@ def test_a_signal_stops_a_training_that_goes_on(
         assert train("halted") == deadline.STOPPED
     halted = train.folder / "halted"
     assert not (halted / "manifest.json").exists()
-    assert f"stopped by {number.name} after 4 of 6 updates" in (halted / "log").read_text()
+    assert f"stopped by {number.name} after 4 of 6 updates" in capsys.readouterr().err
     assert train("halted") == 0
     assert "goes on from update 4" in capsys.readouterr().err
     straight = weights_of(train.folder / "straight")
     torch.testing.assert_close(weights_of(halted), straight)
 
 
-def test_slurms_limit_stops_a_training(train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurms_limit_stops_a_training(
+    train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     squeue = train.folder / "bin" / "squeue"
     squeue.parent.mkdir()
     squeue.write_text('#!/bin/sh\n[ "$3" = 17 ] && echo 0:05\n')
@@ -99,4 +101,4 @@ def test_slurms_limit_stops_a_training(train, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert train("late") == deadline.STOPPED
-    assert "stopped by time limit after 1 of 6 updates" in (train.folder / "late" / "log").read_text()
+    assert "stopped by time limit after 1 of 6 updates" in capsys.readouterr().err

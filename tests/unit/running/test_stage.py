@@ -64,7 +64,6 @@ def test_progress_tells_done_total_speed_and_time_left(
 ) -> None:
     now = iter([0.0, 6.0, 8.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
-    monkeypatch.setattr(Progress, "terminal", sys.stderr)
     progress = Progress("debates", 8, "questions")
     progress.update(done=2, tokens=1200)
     progress.update(done=6, tokens=400)
