@@ -22,7 +22,7 @@ export DO_NOT_TRACK := 1
 .PHONY: demo test setup bench check clean docs slurm-test slurm-up slurm-down
 
 demo: .venv/$(LOCK)
-	snakemake --quiet rules progress
+	snakemake
 	@[ results/demo/report.html -nt results/demo/tables/summary.csv ] || \
 	  snakemake --quiet all --report results/demo/report.html
 	@echo "Table: results/demo/tables/summary.csv   figure: results/demo/figures/accuracy.svg   report: results/demo/report.html"

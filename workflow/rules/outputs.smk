@@ -50,14 +50,13 @@ def show_summary():
     for name in ("debates", "summary"):
         table = Path(folder_of(MAIN), "tables", f"{name}.txt")
         if table.is_file():
-            print(table.read_text(encoding="utf-8"), file=sys.stderr)
+            logger.info(table.read_text(encoding="utf-8"))
 
 
 def tell_where_to_look(log):
-    print(
+    logger.error(
         "A job failed: its log, named above, says why; all failures: agentark status "
-        f"{folder_of(MAIN)}. Everything finished is kept; the same command goes on. ({log})",
-        file=sys.stderr,
+        f"{folder_of(MAIN)}. Everything finished is kept; the same command goes on. ({log})"
     )
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from platform import node
 from agentark.errors import UserError
 from agentark.running.attempts import SUFFIX
 
-PROGRESS = re.compile(rb"^(?:error: .*|[a-z][\w -]* +\d+/\d+ [a-z].*)$", re.MULTILINE)
+PROGRESS = re.compile(rb"^(?:error: .*|waiting +for .*|[a-z][\w -]* +\d+/\d+ [a-z].*)$", re.MULTILINE)
 LAST_BYTES = 100_000
 """Of a log, looked through for its last words."""
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
@@ -73,12 +74,39 @@ def attempts(told: Path, results: Path) -> list[Attempt]:
 def last_words(log: Path) -> tuple[str, datetime | None]:
     """The last line of progress or error in a log, and when the log was last written to."""
     try:
-        with log.open("rb") as handle:
-            handle.seek(max(0, log.stat().st_size - LAST_BYTES))
-            lines = PROGRESS.findall(handle.read())
-        return (lines[-1].decode(errors="replace") if lines else "", datetime.fromtimestamp(log.stat().st_mtime, UTC))
+        lines = PROGRESS.findall(_end_of(log))
+        return (_plain(lines[-1]) if lines else "", datetime.fromtimestamp(log.stat().st_mtime, UTC))
     except OSError:
         return "", None
+
+
+def cause(log: Path | None, how: str) -> str:
+    """Why a job failed: the error that its log ends with.
+
+    Args:
+        how: what is known of its end where the log has no error, as of a program that was killed; then stands with
+            the log's last line.
+    """
+    if log is None:
+        return how
+    words, _ = last_words(log)
+    if words.startswith("error: "):
+        return words.removeprefix("error: ")
+    with suppress(OSError):
+        if lines := _end_of(log).strip().splitlines():
+            return f"{how}; its log ends: {_plain(lines[-1])}"
+    return how
+
+
+def _end_of(log: Path) -> bytes:
+    with log.open("rb") as handle:
+        handle.seek(max(0, log.stat().st_size - LAST_BYTES))
+        return handle.read()
+
+
+def _plain(line: bytes) -> str:
+    """Without what a terminal would obey: models and data sets may be quoted in it."""
+    return "".join(c for c in line.decode(errors="replace") if c.isprintable()).strip()
 
 
 class Slurm:
