@@ -15,8 +15,8 @@ from transformers import GenerationConfig
 from agentark.config.engine import Engine
 from agentark.engines import local_models
 from agentark.engines.chat import Reply, Sampling, likeliest
-from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
-from agentark.engines.dialogue import facts as dialogue_facts
+from agentark.engines.chat_template import context_length, first_tokens, prompt_ids, too_long
+from agentark.engines.chat_template import facts as dialogue_facts
 from agentark.engines.prompts import Message
 
 BATCH_ROWS = 128

@@ -32,8 +32,8 @@ from vllm.usage.usage_lib import UsageContext
 
 from agentark.config.engine import Engine
 from agentark.engines.chat import Reply, Sampling, likeliest
-from agentark.engines.dialogue import context_length, first_tokens, prompt_ids, too_long
-from agentark.engines.dialogue import facts as dialogue_facts
+from agentark.engines.chat_template import context_length, first_tokens, prompt_ids, too_long
+from agentark.engines.chat_template import facts as dialogue_facts
 from agentark.engines.local_models import open_tokenizer
 from agentark.engines.prompts import Message
 

@@ -16,7 +16,7 @@ from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import rollouts
-from agentark.sets.steps import traces_for_steps
+from agentark.sets.labelled_steps import traces_for_steps
 from agentark.traces.steps import Span
 
 

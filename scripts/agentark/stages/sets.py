@@ -17,7 +17,7 @@ from agentark.records.sets import Judgement, StepValues, TrainingExample
 from agentark.records.traces import Trace, TraceQuestion
 from agentark.running import stage
 from agentark.running.progress import say
-from agentark.sets import cards, controls, examples, prompts, steps
+from agentark.sets import cards, controls, examples, labelled_steps, rl_prompts
 from agentark.sets.trajectories import of_first_agents
 
 KINDS = ("rsft", "da", "prm", "rl", *controls.CONTROLS)
@@ -82,9 +82,9 @@ def rows(args: argparse.Namespace, settings: Sets, skipped: dict[str, str], card
             continue
         made: Sequence[Row] = []
         if args.kind == "prm":
-            made = steps.step_examples(traces, settings, values)
+            made = labelled_steps.step_examples(traces, settings, values)
         elif args.kind == "rl":
-            made = [prompts.rl_prompt(traces)]
+            made = [rl_prompts.rl_prompt(traces)]
         elif control is None:
             which = shares.get(question_id, "none") if shares is not None else settings.corrective
             by_judge = judged.get(question_id, ())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from agentark.engines import dialogue
+from agentark.engines import chat_template
 from agentark.engines.prompts import solve_messages
 from agentark.records.questions import GoldType
 
@@ -40,7 +40,7 @@ def render(
     completion: str,
 ) -> Rendered:
     """Render and tokenise one example."""
-    prompt = dialogue.render(tokenizer, solve_messages(question, choices, gold_type))
+    prompt = chat_template.render(tokenizer, solve_messages(question, choices, gold_type))
     # The template has written the special tokens, a beginning-of-text among them, so the tokenizer must add none.
     encoded = tokenizer(prompt + completion, add_special_tokens=False, return_offsets_mapping=True)
     return Rendered(encoded["input_ids"], encoded["offset_mapping"], len(prompt))

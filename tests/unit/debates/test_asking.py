@@ -20,7 +20,7 @@ from agentark.errors import UserError
 from agentark.provenance.manifests import file_sha256, read_manifest
 from agentark.records.files import read_rows, write_rows
 from agentark.records.sets import Judgement, StepValues
-from agentark.sets import examples, judging, rollouts, steps
+from agentark.sets import examples, judging, labelled_steps, rollouts
 from agentark.stages import judge, models, roll_out
 from agentark.traces.steps import split_steps
 from tests import tiny_model
@@ -140,9 +140,9 @@ def test_values_label_the_steps() -> None:
         "0-1": StepValues(trace_id="0-1", n=2, right=[2, 1, 2]),
         "1-1": StepValues(trace_id="1-1", n=2, right=[1, 0, 0]),
     }
-    rows = steps.step_examples(traces, settings, values)
+    rows = labelled_steps.step_examples(traces, settings, values)
     assert {row.trace_id: row.labels for row in rows} == {"0-1": [1, 1, 1], "1-1": [1, 0, 0]}
-    assert steps.step_examples(traces, settings, {}) == []
+    assert labelled_steps.step_examples(traces, settings, {}) == []
 
 
 def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:

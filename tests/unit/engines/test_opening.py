@@ -14,7 +14,7 @@ import torch
 from agentark.config.engine import Engine as EngineSettings
 from agentark.engines import opening
 from agentark.engines.chat import Reply, Sampling
-from agentark.engines.dialogue import prompt_ids, render
+from agentark.engines.chat_template import prompt_ids, render
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.opening import Engine, open_engine
 from agentark.engines.prompts import Message

@@ -16,7 +16,7 @@ from agentark.records.files import read_rows, write_rows
 from agentark.records.questions import Question, SkippedQuestion, question_id
 from agentark.records.sets import RlPrompt, TrainingExample
 from agentark.records.traces import Trace
-from agentark.sets import controls, examples, prompts, steps
+from agentark.sets import controls, examples, labelled_steps, rl_prompts
 from agentark.sets.trajectories import of_first_agents
 from agentark.stages import sets as sets_stage
 from agentark.stages import traces as traces_stage
@@ -221,21 +221,21 @@ def test_a_control_has_as_many_tokens_as_rsft() -> None:
 def test_steps_shared_with_a_right_trace_are_right() -> None:
     half = "2 + 3 = 5\n5 + 4 = 8\nThe answer is 8."
     debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, half))))
-    rows = steps.step_examples(debate, Sets(prm_traces=4))
+    rows = labelled_steps.step_examples(debate, Sets(prm_traces=4))
     labels = {row.agent: row.labels for row in rows}
     assert labels == {0: [1, 1, 1], 1: [1, 0, 0]}
-    by_outcome = {row.agent: row.labels for row in steps.step_examples(debate, Sets(prm_labels="outcome"))}
+    by_outcome = {row.agent: row.labels for row in labelled_steps.step_examples(debate, Sets(prm_labels="outcome"))}
     assert by_outcome == {0: [1, 1, 1], 1: [0, 0, 0]}
     for row in rows:
         assert [row.text[a:b] for a, b in row.steps] == row.text.split("\n")
 
 
 def test_a_question_without_both_labels_gives_no_steps() -> None:
-    assert steps.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
+    assert labelled_steps.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
 
 
 def test_pass_rate_counts_agents_turns() -> None:
-    assert prompts.rl_prompt(traces()).pass_rate == 0.75
+    assert rl_prompts.rl_prompt(traces()).pass_rate == 0.75
 
 
 def test_few_agents_teach_but_all_count_as_right() -> None:
@@ -273,7 +273,7 @@ def test_fewer_trajectories_lie_inside_more() -> None:
 def test_steps_of_few_agents() -> None:
     debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, WRONG), turn(2, 1, OTHER))))
     for n, agents in ((1, set()), (2, {0, 1}), (3, {0, 1, 2}), (None, {0, 1, 2})):
-        assert {row.agent for row in steps.step_examples(debate, Sets(trajectories=n))} == agents
+        assert {row.agent for row in labelled_steps.step_examples(debate, Sets(trajectories=n))} == agents
 
 
 # The stages
