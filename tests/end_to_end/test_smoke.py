@@ -56,9 +56,10 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "traces/smollm2-135m/chain_sum/0.jsonl.zst",
         *(f"sets/smollm2-135m/chain_sum/{kind}.jsonl" for kind in ("rsft", "da", "prm", "rl")),
         "prm/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json",
-        *(f"students/{m}/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json" for m in ("rsft", "da", "pad")),
+        *(f"students/{m}/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json" for m in ("rsft", "da", "rsft-pad")),
         "evaluations/base/smollm2-135m/chain_sum.jsonl",
         "tables/summary.csv",
+        "tables/comparisons.csv",
         "tables/debates.csv",
         "tables/sets.csv",
         "figures/accuracy.svg",
@@ -119,8 +120,8 @@ def test_students_are_new_weights_and_say_where_they_come_from(run: tuple[Path, 
     results, _ = run
     students = results / "students"
     weights = {json.loads((results / "models/smollm2-135m/manifest.json").read_text())["files"]["model.safetensors"]}
-    for method in ("rsft", "da", "pad"):
-        manifest = json.loads((students / method / "smollm2-135m/chain_sum/smollm2-135m/0/manifest.json").read_text())
+    for recipe in ("rsft", "da", "rsft-pad"):
+        manifest = json.loads((students / recipe / "smollm2-135m/chain_sum/smollm2-135m/0/manifest.json").read_text())
         weights.add(manifest["files"]["model.safetensors"])
         assert manifest["parents"]
         assert manifest["code"]
@@ -131,25 +132,25 @@ def test_students_are_new_weights_and_say_where_they_come_from(run: tuple[Path, 
 def test_the_run_can_be_verified_and_traced(run: tuple[Path, str]) -> None:
     results, _ = run
     assert list(lineage.broken_links(results)) == []
-    told = lineage.chain(results / "evaluations/pad/smollm2-135m/chain_sum/smollm2-135m/0/chain_sum.jsonl")
+    told = lineage.chain(results / "evaluations/rsft-pad/smollm2-135m/chain_sum/smollm2-135m/0/chain_sum.jsonl")
     kinds = [line.split()[0] for line in told]
     assert kinds[0] == "evaluation"
     assert {"student", "prm", "set", "overlap", "traces", "debates", "questions", "model"} <= set(kinds)
     assert "file" not in kinds, "everything has a manifest"
 
 
-def test_progress_and_the_table_reach_the_terminal(run: tuple[Path, str]) -> None:
-    _, output = run
-    for stage in ("model", "questions", "debates", "traces", "sets", "evaluation"):
-        assert f"\n{stage} " in output, stage
-    assert "tokens/s" in output
+def test_jobs_and_the_table_reach_the_terminal_and_progress_the_logs(run: tuple[Path, str]) -> None:
+    results, output = run
+    for rule in ("prepare_model", "hold_debates", "build_set", "train_sft", "train_grpo", "evaluate_student"):
+        assert f"  {rule} " in output, rule
     assert "vs base" in output
+    assert "tokens/s" in (results / "logs/hold_debates/smollm2-135m/chain_sum/0.log").read_text(encoding="utf-8")
 
 
 def test_vllm_was_the_engine(run: tuple[Path, str]) -> None:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed; the run above used transformers")
-    assert "engine: vllm" in run[1]
+    assert "engine: vllm" in (run[0] / "logs/hold_debates/smollm2-135m/chain_sum/0.log").read_text(encoding="utf-8")
 
 
 def test_a_second_run_does_nothing_and_the_report_is_made(run: tuple[Path, str]) -> None:
