@@ -45,10 +45,8 @@ else:
             settings=made("settings/debates.json"),
             train=ancient(made("questions/{dataset}/train.jsonl")),
             held_out=ancient(
-                made_by(
-                    lambda wildcards: [
-                        f"questions/{wildcards.dataset}/{config_of(wildcards).evaluation.split}.jsonl"
-                    ]
+                made(
+                    lambda config: f"questions/{{dataset}}/{config.evaluation.split}.jsonl"
                 )
             ),
             logs=LOG_FILES,

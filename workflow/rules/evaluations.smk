@@ -9,7 +9,7 @@ rule evaluate_base:
         engine=made("settings/engine.json"),
         teacher=made_by(teacher_settings),
         models=lambda wildcards: manifests(members(wildcards.model)),
-        questions=ancient(scored_questions()),
+        questions=ancient(made(scored_questions)),
     output:
         rows="results/{run}/evaluations/base/{model}/{benchmark}.jsonl",
         debates="results/{run}/evaluations/base/{model}/{benchmark}.debates.jsonl.zst",
@@ -50,7 +50,7 @@ rule evaluate_student:
         model=made(
             "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
         ),
-        questions=ancient(scored_questions()),
+        questions=ancient(made(scored_questions)),
     output:
         rows="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
         manifest="results/{run}/evaluations/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",

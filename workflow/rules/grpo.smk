@@ -7,7 +7,7 @@ rule train_grpo:
         made("sets/{teacher}/{train_set}/rl.card.json"),
         settings=made("settings/grpo.json"),
         policy=made_by(lambda wildcards: [beginning(wildcards)]),
-        prm=made_by(lambda wildcards: [reward_model(wildcards)]),
+        prm=made(reward_model),
         rows=ancient(made("sets/{teacher}/{train_set}/rl.jsonl")),
     output:
         manifest="results/{run}/students/{before}pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",
@@ -23,11 +23,7 @@ rule train_grpo:
         **needs("train", the_student, hours=24),
     params:
         code=code_digest("grpo"),
-        checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
-            "checkpoints"
-        ),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
-        " --set {input.rows:q} --seed {wildcards.seed} --checkpoints {params.checkpoints:q}"
-        " --manifest {output.manifest:q} --log {log:q}"
+        " --set {input.rows:q} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"

@@ -140,9 +140,9 @@ def beginning(wildcards):
     return f"students/{before}/{wildcards.teacher}/{wildcards.train_set}/{wildcards.student}/{wildcards.seed}/manifest.json"
 
 
-def reward_model(wildcards):
-    backbone = config_of(wildcards).prm.model or wildcards.student
-    return f"prm/{wildcards.teacher}/{wildcards.train_set}/{backbone}/{wildcards.seed}/manifest.json"
+def reward_model(config):
+    backbone = config.prm.model or "{student}"
+    return f"prm/{{teacher}}/{{train_set}}/{backbone}/{{seed}}/manifest.json"
 
 
 def benchmark_files(*names):
@@ -179,16 +179,9 @@ def variant_name():
     return variant_of if CONFIG.variants else MAIN
 
 
-def scored_questions():
-    """Input function: the part of a benchmark that is scored."""
-    made_of = by_variant(
-        lambda config: made(f"questions/{{benchmark}}/{config.evaluation.split}.jsonl")
-    )
-    return (
-        (lambda wildcards: made_of(wildcards)(wildcards))
-        if CONFIG.variants
-        else made_of
-    )
+def scored_questions(config):
+    """The part of a benchmark that is scored."""
+    return f"questions/{{benchmark}}/{config.evaluation.split}.jsonl"
 
 
 def debate_code(config):

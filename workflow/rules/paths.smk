@@ -71,11 +71,15 @@ def makers_below(folder):
 
 
 def made(pattern):
-    """Input function: a file of this pattern, wherever the job's variant has it from."""
+    """Input function: a file of this pattern, or of the one that a function gives for a config, wherever the job's
+    variant has it from."""
+    of = pattern if callable(pattern) else lambda config: pattern
     # Without variants a pattern says it all, and Snakemake is faster with one.
     if not CONFIG.variants:
-        return "results/{run}/" + pattern
-    return lambda wildcards: place(variant_of(wildcards), pattern.format(**wildcards))
+        return "results/{run}/" + of(CONFIG)
+    return lambda wildcards: place(
+        variant_of(wildcards), of(config_of(wildcards)).format(**wildcards)
+    )
 
 
 def made_by(function):

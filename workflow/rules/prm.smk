@@ -22,13 +22,10 @@ rule train_prm:
         **needs("train", the_backbone, hours=12),
     params:
         code=code_digest("prm"),
-        checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
-            "checkpoints"
-        ),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.prm --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
-        " --seed {wildcards.seed} --checkpoints {params.checkpoints:q} --manifest {output.manifest:q} --log {log:q}"
+        " --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule prm:

@@ -22,13 +22,10 @@ rule train_sft:
         **needs("train", the_student, hours=12),
     params:
         code=code_digest("sft"),
-        checkpoints=lambda wildcards, output: Path(output.manifest).with_name(
-            "checkpoints"
-        ),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.sft --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
-        " --seed {wildcards.seed} --checkpoints {params.checkpoints:q} --manifest {output.manifest:q} --log {log:q}"
+        " --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule students:

@@ -19,3 +19,10 @@ for name in CONFIG.experiments:
             part_name("experiment", name)
         input:
             tables_of_part(name),
+
+
+# Snakemake makes a function for each rule, a global name, and copies all global names for every shell command it shows:
+# thousands of targets would make that slow, and theirs do nothing.
+for each in workflow.rules:
+    if each.norun:
+        globals().pop(f"__{each.name}", None)

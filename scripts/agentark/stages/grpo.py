@@ -33,7 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--prm", type=Path, required=True, help="manifest of the process reward model")
     parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
 
@@ -56,7 +55,7 @@ def work(args: argparse.Namespace) -> None:
     tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
     rewards = grpo.reward_functions(prompts, *load_prm(manifests.model_folder(args.prm)), settings)
-    checkpoints = session.checkpoint_folder(args.checkpoints, "grpo", settings, args.seed, parents)
+    checkpoints = session.checkpoint_folder(args.manifest, "grpo", settings, args.seed, parents)
     model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
 
     student = args.manifest.parent / "model"
@@ -82,7 +81,7 @@ def work(args: argparse.Namespace) -> None:
             **session.first_and_last(log, list(LOGGED)),
         },
     )
-    shutil.rmtree(args.checkpoints, ignore_errors=True)
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model whose weights it starts from")
     parser.add_argument("--set", type=Path, required=True, help="step examples, JSONL")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
 
@@ -50,7 +49,7 @@ def work(args: argparse.Namespace) -> None:
 
     torch.manual_seed(args.seed)
     model, stored = prm.open_backbone(folder)
-    checkpoints = session.checkpoint_folder(args.checkpoints, "prm", settings, args.seed, parents)
+    checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
     measured = prm.quality(model, tokenizer, held_out)
     say(f"prm          step AUC {measured['step_auc']} on {measured['held_out_steps']} steps kept back")
@@ -78,7 +77,7 @@ def work(args: argparse.Namespace) -> None:
             **measured,
         },
     )
-    shutil.rmtree(args.checkpoints, ignore_errors=True)
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 
 def split(questions: list[prm.PrmQuestion], settings: Prm) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:

@@ -20,7 +20,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model to train")
     parser.add_argument("--set", type=Path, required=True, help="training examples, JSONL")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="where an interrupted run goes on from")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
 
@@ -40,7 +39,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"sft          {counts['used']} of {counts['examples']} examples, {counts['too_long']} too long")
 
     model, stored = weights.open_for_training(folder)
-    checkpoints = session.checkpoint_folder(args.checkpoints, "sft", settings, args.seed, parents)
+    checkpoints = session.checkpoint_folder(args.manifest, "sft", settings, args.seed, parents)
     model, log = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints)
 
     student = args.manifest.parent / "model"
@@ -60,7 +59,7 @@ def work(args: argparse.Namespace) -> None:
         seed=args.seed,
         facts={**counts, "updates": len(log), **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"])},
     )
-    shutil.rmtree(args.checkpoints, ignore_errors=True)
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -90,11 +90,13 @@ class Watch(TrainerCallback):
         self._progress.update(tokens=tokens * processes.count(), note=f"loss {logs['loss']:.4f}{reward}")
 
 
-def checkpoint_folder(root: Path, stage: str, settings: Section, seed: int, parents: list[Path]) -> Path:
-    """A folder under `root` for exactly this work: a run with other settings, data or code must not go on from it.
+def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, parents: list[Path]) -> Path:
+    """A folder under `checkpoints/`, beside the manifest to be, for exactly this work: a run with other settings, data
+    or code must not go on from it.
 
     Waits while another job trains there.
     """
+    root = manifest.with_name("checkpoints")
     if processes.is_first():
         own_folder(root)
     identity = content_id(

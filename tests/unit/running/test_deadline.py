@@ -58,7 +58,7 @@ def train(tmp_path: Path):
         out = tmp_path / where
         return sft.main(
             f"--config {tmp_path}/sft.json --model {model} --set {tmp_path}/set.jsonl --seed 0 "
-            f"--checkpoints {out}/checkpoints --manifest {out}/manifest.json --log {out}/log".split()
+            f"--manifest {out}/manifest.json --log {out}/log".split()
         )
 
     run.folder = tmp_path

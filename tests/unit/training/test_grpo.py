@@ -222,7 +222,7 @@ def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
         manifests.write_manifest(path, kind=kind, stage="grpo", settings={}, parents=[], folder=model)
     return program.main(
         ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy), "--prm", str(reward_model)]
-        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
+        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
         + ["--manifest", str(tmp_path / "out" / "manifest.json")]
     )
 
@@ -241,7 +241,7 @@ def test_program_writes_a_self_contained_student(folder, prm_folder, tmp_path, l
     assert open_tokenizer(student).chat_template
     pairs = zip(open_model(folder).parameters(), open_model(student).parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
-    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "out" / "checkpoints").exists()
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
 
 

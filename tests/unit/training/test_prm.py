@@ -210,8 +210,7 @@ def run(folder, tmp_path, groups, chosen) -> int:
     manifests.write_manifest(model, kind="model", stage="prm", settings={}, parents=[], folder=folder)
     return program.main(
         ["--config", str(tmp_path / "prm.json"), "--model", str(model), "--set", str(tmp_path / "set.jsonl")]
-        + ["--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
-        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
+        + ["--seed", "0", "--manifest", str(tmp_path / "out" / "manifest.json")]
     )
 
 
@@ -227,7 +226,7 @@ def test_program_learns_a_planted_error(folder, tmp_path):
     asked = questions_with_a_planted_error(1)[0][0]
     ((right, wrong),) = prm.score_steps(model, tokenizer, [asked], ["add 55 which gives 7.\nadd 44 which gives 8."])
     assert right > wrong
-    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "out" / "checkpoints").exists()
 
 
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):

@@ -25,9 +25,8 @@ def launch(stage: str, n_processes: int, out: Path, *arguments: str | Path, zero
     devices = ",".join(map(str, range(n_processes)))
     command = [sys.executable, "-m", "agentark.running.launch", "--gpus", str(n_processes), "--nodes", "1"]
     command += ["--zero", str(zero), f"agentark.stages.{stage}", *map(str, arguments), "--seed", "0"]
-    command += ["--checkpoints", str(out / "checkpoints"), "--manifest", str(out / "manifest.json")]
     result = subprocess.run(
-        [*command, "--log", str(out / "log")],
+        [*command, "--manifest", str(out / "manifest.json"), "--log", str(out / "log")],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": devices, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
         capture_output=True,
         text=True,

@@ -248,7 +248,7 @@ def run(folder, tmp_path, examples, chosen) -> int:
     write_rows(tmp_path / "set.jsonl", examples)
     return program.main(
         ["--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))]
-        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0", "--checkpoints", str(tmp_path / "checkpoints")]
+        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
         + ["--manifest", str(tmp_path / "out" / "manifest.json")]
     )
 
@@ -269,7 +269,7 @@ def test_program_writes_a_self_contained_student(folder, tmp_path, lora_rank):
     assert after.config.use_cache
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
-    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "out" / "checkpoints").exists()
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 5
 
 
