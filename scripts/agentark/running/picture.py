@@ -48,8 +48,10 @@ class Job:
     @property
     def name(self) -> str:
         """The rule and its wildcards, numbers with their names: `train_sft rsft llama gsm8k qwen seed 0`."""
-        named = {key: value for key, value in self.wildcards.items() if key != "run"}
-        return " ".join([self.rule, *(f"{key} {value}" if value.isdigit() else value for key, value in named.items())])
+        named = {key: value.strip("-/") for key, value in self.wildcards.items() if key != "run"}
+        said = [f"{key} {value}" if value.isdigit() else value for key, value in named.items() if value]
+        variant = self.wildcards.get("run", "").partition("/variants/")[2]
+        return " ".join([self.rule, *said, *([f"({variant})"] if variant else [])])
 
     @property
     def seconds(self) -> float:
