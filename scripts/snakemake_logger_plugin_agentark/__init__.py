@@ -2,6 +2,9 @@
 
 What runs no jobs (a dry-run, a report), and a run with `--quiet progress`, speaks as it does without a logger. The log
 that Snakemake keeps of every run has its own lines as ever.
+
+Snakemake imports this at every start, before the Snakefile says which checkout's library the run goes with: so nothing
+of the library is imported before the run begins.
 """
 
 import logging
@@ -9,15 +12,17 @@ import os
 import re
 import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from agentark.running import output
-from agentark.running.picture import Job, Picture
+if TYPE_CHECKING:
+    from agentark.running.picture import Picture
 
 DULL = (
     "Using shell:",
@@ -52,7 +57,9 @@ class LogHandler(LogHandlerBase):
         self._picture: Picture | None = None
         self._died: dict[int | None, str] = {}
         if self._draws:
-            os.environ[output.PICTURE] = output.name_of(self._stream.fileno())
+            stream = os.fstat(self._stream.fileno())
+            # Read by `agentark.running.output` in the jobs.
+            os.environ["AGENTARK_PICTURE"] = f"{stream.st_dev}:{stream.st_ino}"
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -72,11 +79,17 @@ class LogHandler(LogHandlerBase):
         picture, message = self._picture, record.getMessage()
         match getattr(record, "event", None):
             case LogEvent.RUN_INFO:
+                from agentark.running.picture import Picture
+
                 jobs = {rule: n for rule, n in record.stats.items() if rule != "total"}
                 self._picture = Picture(self._stream, jobs)
             case LogEvent.JOB_INFO:
+                from agentark.running.picture import Job
+
                 log = Path(record.log[0]) if record.log else None
-                picture.begins(record.jobid, Job(record.rule_name, record.wildcards, log))
+                # When it was said, before the job began: this is read later, by a thread of its own.
+                began = datetime.fromtimestamp(record.created, UTC)
+                picture.begins(record.jobid, Job(record.rule_name, record.wildcards, log, began))
             case LogEvent.JOB_FINISHED:
                 picture.ends(record.job_id)
             case LogEvent.JOB_ERROR:

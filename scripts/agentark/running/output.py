@@ -13,9 +13,6 @@ from pathlib import Path
 
 from agentark.running.progress import Progress
 
-PICTURE = "AGENTARK_PICTURE"
-"""Names the file, terminal or pipe that a picture stands on; a job on a cluster has another one, and speaks."""
-
 
 def log_of(arguments: list[str]) -> Path | None:
     """The log that a stage program's arguments name."""
@@ -24,14 +21,14 @@ def log_of(arguments: list[str]) -> Path | None:
     return parser.parse_known_args(arguments)[0].log
 
 
-def name_of(descriptor: int) -> str:
-    """The same for every process that has inherited this open file, in a container too."""
-    found = os.fstat(descriptor)
-    return f"{found.st_dev}:{found.st_ino}"
-
-
 def under_a_picture() -> bool:
-    return os.environ.get(PICTURE) == name_of(2)
+    """Whether standard error is the terminal, pipe or file that a picture stands on.
+
+    Its device and inode name it, the same for all that have inherited it, in a container too. A job on a cluster has
+    another one.
+    """
+    stream = os.fstat(2)
+    return os.environ.get("AGENTARK_PICTURE") == f"{stream.st_dev}:{stream.st_ino}"
 
 
 def give_to_log(log: Path) -> None:

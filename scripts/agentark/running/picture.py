@@ -10,9 +10,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -43,7 +42,7 @@ class Job:
     rule: str
     wildcards: Mapping[str, str]
     log: Path | None
-    began: datetime = field(default_factory=partial(datetime.now, UTC))
+    began: datetime
 
     @property
     def name(self) -> str:
