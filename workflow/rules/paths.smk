@@ -76,7 +76,7 @@ def made(pattern):
     of = pattern if callable(pattern) else lambda config: pattern
     # Without variants a pattern says it all, and Snakemake is faster with one.
     if not CONFIG.variants:
-        return "results/{run}/" + of(CONFIG)
+        return f"results/{{run}}/{of(CONFIG)}"
     return lambda wildcards: place(
         variant_of(wildcards), of(config_of(wildcards)).format(**wildcards)
     )
