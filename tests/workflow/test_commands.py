@@ -82,7 +82,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
     # In the place of a run: a report needs its files, though not what is in them.
     for line in checkout.snakemake("--summary").stdout.splitlines()[1:]:
-        write_text(checkout.folder / line.split("\t")[0], "made")
+        write_text(checkout.folder / line.split("\t")[0], "{}")
+    checkout.call("agentark", "adopt", "results/demo")  # so that they have records
     demo = (checkout.folder / "config" / "demo.yaml").read_text(encoding="utf-8")
     for name, text in OWN_FILES.items():
         (checkout.folder / name).write_text(text or demo)

@@ -220,5 +220,6 @@ def test_every_rule_that_makes_something_counts_in_a_stage() -> None:
 
 def test_a_job_is_called_by_its_rule_and_wildcards() -> None:
     wildcards = {"run": "r/variants/long", "before": "rsft-", "teacher": "t", "seed": "0"}
-    assert Job("train_grpo", wildcards, None).name == "train_grpo rsft t seed 0 (long)"
-    assert Job("train_sft", {"run": "r", "before": "", "sft_method": "da"}, None).name == "train_sft da"
+    now = datetime.now(UTC)
+    assert Job("train_grpo", wildcards, None, now).name == "train_grpo rsft t seed 0 (long)"
+    assert Job("train_sft", {"run": "r", "before": "", "sft_method": "da"}, None, now).name == "train_sft da"
