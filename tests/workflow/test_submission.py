@@ -83,7 +83,7 @@ def find(rule: str, **wildcards: str) -> Job:
     [
         ("train_sft", {"student": "qwen3-0.6b"}, "gpu", "-t 720 --mem 32768 --nodes=1 --cpus-per-task=8 --gpus=1"),
         ("train_sft", {"student": "qwen3-8b"}, "gpu", "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=4"),
-        ("train_prm", {"student": "gemma-7b"}, "gpu", "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=4"),
+        ("train_prm", {"backbone": "gemma-7b"}, "gpu", "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=4"),
         ("train_grpo", {"student": "llama3-8b"}, "gpu", "-t 1440 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=4"),
         ("hold_debates", {"teacher": "qwen3-32b"}, "gpu", "-t 720 --mem 655360 --nodes=1 --cpus-per-task=8 --gpus=2"),
         ("evaluate_base", {"model": "gemma3-27b"}, "gpu", "-t 720 --mem 655360 --nodes=1 --cpus-per-task=8 --gpus=2"),
