@@ -1,5 +1,6 @@
 """What all rules share: the library, the validated config, and what wildcards stand for."""
 
+import gc
 import os
 import re
 import shlex
@@ -57,6 +58,8 @@ def open_records():
 # A job reads this file as well, and finds them as they are.
 if workflow.is_main_process:
     open_records()
+    # Nearly all that a plan makes lives as long as the plan: looking for garbage in it, again and again, finds none.
+    gc.set_threshold(100_000, 50, 50)
 
 
 ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"
