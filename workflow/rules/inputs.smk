@@ -4,7 +4,7 @@ from agentark.debates import imported, protocols
 
 
 def logs_folder():
-    return CONFIG.debates.logs if CONFIG.debates.source == "import" else None
+    return None if holds_debates() else CONFIG.debates.logs
 
 
 def log_files():
@@ -73,20 +73,14 @@ def the_backbone(wildcards):
 
 def student_of(model):
     """The manifest of the student that a model of the config is; nothing for a model from elsewhere."""
-    student = CONFIG.models[model].student
+    student = CONFIG.student(model)
     if student is None:
         return []
-    teacher = student.teacher or CONFIG.teachers[0]
-    train_set = student.train_set or CONFIG.train_sets[0]
-    seed = CONFIG.seeds[0] if student.seed is None else student.seed
-    place_in_run = (
-        joined(CONFIG.recipe(student.method)),
-        teacher,
-        train_set,
-        student.model,
-        str(seed),
+    recipe = joined(CONFIG.recipe(student.method))
+    return place(
+        student.variant,
+        f"students/{recipe}/{student.teacher}/{student.train_set}/{student.model}/{student.seed}/manifest.json",
     )
-    return place(student.variant, f"students/{'/'.join(place_in_run)}/manifest.json")
 
 
 def shards_of(folder, suffix):
@@ -97,10 +91,6 @@ def shards_of(folder, suffix):
             for shard in shards(config_of(wildcards))
         ]
     )
-
-
-def shards(config):
-    return range(config.debates.shards if config.debates.source == "generate" else 1)
 
 
 def where(wanted, files):
@@ -155,10 +145,7 @@ def benchmark_files(*names):
 
 
 def is_teacher(wildcards):
-    return (
-        wildcards.model in CONFIG.every("teachers")
-        and CONFIG.debates.source == "generate"
-    )
+    return wildcards.model in CONFIG.every("teachers") and holds_debates()
 
 
 def teacher_settings(wildcards):

@@ -19,9 +19,9 @@ def settings_of_tables(wildcards):
 
 def scored_debates(suffix):
     """Patterns of the evaluations in which a teacher's debates are scored."""
-    kind = "base" if CONFIG.debates.source == "generate" else "debate"
-    axis = "benchmark" if CONFIG.debates.source == "generate" else "logged"
-    return [f"evaluations/{kind}/{{teacher}}/{{{axis}}}.{suffix}"]
+    if holds_debates():
+        return [f"evaluations/base/{{teacher}}/{{benchmark}}.{suffix}"]
+    return [f"evaluations/debate/{{teacher}}/{{logged}}.{suffix}"]
 
 
 def tables_of_part(name):

@@ -12,9 +12,7 @@ from agentark.config.variants import MAIN
 
 def variant_of(wildcards):
     """The variant whose files a job makes."""
-    return (
-        wildcards.run.rpartition(f"/{FOLDER}/")[2] if FOLDER in wildcards.run else MAIN
-    )
+    return wildcards.run.partition(f"/{FOLDER}/")[2] or MAIN
 
 
 def config_of(wildcards):
@@ -92,7 +90,6 @@ def made_by(function):
 def axes_of(part, variant):
     """What stands for each wildcard in the files of a part of the study."""
     config = CONFIG.variant(variant)
-    held = config.debates.source == "generate"
     recipes = [CONFIG.recipe(name) for name in part.methods]
     return {
         "teacher": part.teachers,
@@ -102,10 +99,12 @@ def axes_of(part, variant):
         "recipe": [joined(recipe) for recipe in recipes],
         "seed": part.seeds,
         "benchmark": part.benchmarks,
-        "shard": range(config.debates.shards if held else 1),
+        "shard": shards(config),
         "kind": kinds_of(recipes),
         "backbone": [config.prm.model] if config.prm.model else part.students,
-        "untrained": sorted({*part.students, *(part.teachers if held else [])}),
+        "untrained": sorted(
+            {*part.students, *(part.teachers if holds_debates() else [])}
+        ),
         # Logged debates are scored on the logs' own held-out questions.
         "logged": [
             name
@@ -113,6 +112,15 @@ def axes_of(part, variant):
             if CONFIG.datasets[name].source == IMPORTED_QUESTIONS
         ],
     }
+
+
+def holds_debates():
+    """Whether teachers debate here, rather than in logs."""
+    return CONFIG.debates.source == "generate"
+
+
+def shards(config):
+    return range(config.debates.shards if holds_debates() else 1)
 
 
 def kinds_of(recipes):

@@ -37,8 +37,8 @@ def models(config: "Config") -> None:
         if name in config.models:
             raise ValueError(f"teams.{name} has the name of a model: call one of them otherwise")
         _exist(f"teams.{name}", (member.model for member in team), "models", config.models)
-    for name, model in config.models.items():
-        if student := model.student:
+    for name in config.models:
+        if student := config.student(name):
             _student(config, f"models.{name}.student", student)
     for name in config.models:
         _no_circle(config, name, [])
@@ -49,12 +49,11 @@ def _student(config: "Config", key: str, student: Taught) -> None:
     _has_weights(config, f"{key}.model", student.model)
     _exist(f"{key}.method", [student.method], "methods or `recipes`", [*METHODS, *config.recipes])
     _exist(f"{key}.variant", [student.variant], "variants", [MAIN, *config.variants])
-    teacher, train_set = student.teacher or config.teachers[0], student.train_set or config.train_sets[0]
     if config.debates.source == "generate":
-        _exist(f"{key}.teacher", [teacher], "models` or `teams", [*config.models, *config.teams])
-    _exist(f"{key}.train_set", [train_set], "datasets", config.datasets)
-    if config.datasets[train_set].train is None:
-        raise ValueError(f"{key}.train_set: datasets.{train_set} has no `train` part: give it one")
+        _exist(f"{key}.teacher", [student.teacher], "models` or `teams", [*config.models, *config.teams])
+    _exist(f"{key}.train_set", [student.train_set], "datasets", config.datasets)
+    if config.datasets[student.train_set].train is None:
+        raise ValueError(f"{key}.train_set: datasets.{student.train_set} has no `train` part: give it one")
 
 
 def _no_circle(config: "Config", name: str, path: list[str]) -> None:
@@ -62,10 +61,9 @@ def _no_circle(config: "Config", name: str, path: list[str]) -> None:
     if name in path:
         circle = " needs ".join([*path[path.index(name) :], name])
         raise ValueError(f"models: {circle}; a student cannot be made from itself, so break the circle")
-    student = config.models[name].student if name in config.models else None
+    student = config.student(name) if name in config.models else None
     if student:
-        teacher = student.teacher or config.teachers[0]
-        members = [member.model for member in config.team(teacher).members]
+        members = [member.model for member in config.team(student.teacher).members]
         for needed in dict.fromkeys([student.model, *members]):
             _no_circle(config, needed, [*path, name])
 

@@ -21,13 +21,13 @@ from agentark.config.grpo import Grpo
 from agentark.config.hardware import Hardware
 from agentark.config.messages import explain
 from agentark.config.methods import Method
-from agentark.config.models import Member, Model, Team
+from agentark.config.models import Member, Model, Taught, Team
 from agentark.config.prm import Prm
 from agentark.config.section import NAME, Section
 from agentark.config.sets import Sets
 from agentark.config.sft import Sft
 from agentark.config.traces import Traces
-from agentark.config.variants import MAIN, SECTIONS, Variant, merged
+from agentark.config.variants import FOLDER, MAIN, SECTIONS, Variant, merged
 from agentark.errors import UserError
 
 
@@ -81,12 +81,14 @@ class Config(Section):
 
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
 
-    @field_validator("models", "datasets", "teams", "variants", "recipes", "experiments")
+    @field_validator("run", "models", "datasets", "teams", "variants", "recipes", "experiments")
     @classmethod
-    def _names_fit_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
+    def _names_fit_paths(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        for name in [value] if isinstance(value, str) else value:
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"`{name}` becomes part of a path: use letters, digits, `.`, `_` and `-` only")
+            if name == FOLDER:
+                raise ValueError(f"`{name}` is the folder of the variants in every run: choose another name")
         return value
 
     @field_validator(*AXES)
@@ -158,6 +160,14 @@ class Config(Section):
     def team(self, teacher: str) -> Team:
         """The agents of a teacher, which is a team or one model."""
         return Team(members=self.teams.get(teacher) or [Member(model=teacher)])
+
+    def student(self, model: str) -> Taught | None:
+        """The student of this study that a model is, with all that its entry left to the run; None = from elsewhere."""
+        student = self.models[model].student
+        if student is None:
+            return None
+        own = {"teacher": self.teachers[0], "train_set": self.train_sets[0], "seed": self.seeds[0]}
+        return student.model_copy(update={key: value for key, value in own.items() if getattr(student, key) is None})
 
     def billions(self, model: str) -> float:
         """Billions of parameters of a model; a student has those of the model that was trained."""

@@ -68,6 +68,7 @@ def _mappings(*values: object) -> bool:
 
 
 def variant_of(path: Path) -> str:
-    """Whose file this is, by where it lies: `.../variants/NAME/...` or the run's own."""
+    """Whose file this is, by where it lies: `results/RUN/variants/NAME/...`, or the run's own. No other name in a run is
+    `variants`."""
     parts = path.parts
     return parts[parts.index(FOLDER) + 1] if FOLDER in parts else MAIN

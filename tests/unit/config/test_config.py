@@ -143,6 +143,8 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ),
         ({"variants": {"main": SMALL_SFT}}, "variants.main: this is the name of the run itself"),
         ({"variants": {"a/b": SMALL_SFT}}, "becomes part of a path"),
+        ({"run": "variants"}, "run: `variants` is the folder of the variants in every run"),
+        ({"teams": {"variants": [{"model": "small"}]}}, "`variants` is the folder of the variants in every run"),
         ({"experiments": {"e": {"variants": ["b"]}}}, "experiments.e.variants: `b` is not under `variants`"),
         ({"experiments": {"e": {"students": []}}}, "experiments.e.students: it is empty, so the experiment would be"),
         ({"experiments": {"e": {"students": ["big"]}}}, "experiments.e.students: `big` is not under `models`"),
