@@ -68,7 +68,9 @@ def _mappings(*values: object) -> bool:
 
 
 def variant_of(path: Path) -> str:
-    """Whose file this is, by where it lies: `results/RUN/variants/NAME/...`, or the run's own. No other name in a run is
-    `variants`."""
+    """Whose file this is, by where it lies: `results/RUN/variants/NAME/...`, else the run's own.
+
+    No run, model or dataset may be called `variants`.
+    """
     parts = path.parts
     return parts[parts.index(FOLDER) + 1] if FOLDER in parts else MAIN
