@@ -9,11 +9,12 @@ from transformers import modeling_utils
 
 from agentark.config.grpo import Grpo
 from agentark.config.sft import Sft
-from agentark.engines.local_models import device, open_tokenizer
+from agentark.engines.local_models import device
 from agentark.records.sets import RlPrompt, TrainingExample
 from agentark.training import grpo, session, sft, weights
 from agentark.training.logprobs import token_logps
-from tests import tiny_model
+
+pytestmark = pytest.mark.usefixtures("float32")
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="trainings take these branches by themselves here")
 
@@ -25,21 +26,6 @@ class OnCuda(torch.Tensor):
 
     is_cuda = True
     __torch_function__ = torch._C._disabled_torch_function_impl
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return open_tokenizer(folder)
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
 
 
 def as_fused(monkeypatch):

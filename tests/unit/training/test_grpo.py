@@ -13,7 +13,8 @@ from agentark.records.files import write_rows, write_text
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
 from agentark.training import grpo, prm, session, weights
-from tests import tiny_model
+
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def settings(**changes) -> Grpo:
@@ -41,21 +42,6 @@ def prompts(n: int = 4, pass_rate: float = 0.5) -> list[RlPrompt]:
         )
         for i in range(n)
     ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return open_tokenizer(folder)
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
 
 
 @pytest.fixture

@@ -6,14 +6,12 @@ import pytest
 import torch
 
 from agentark.config.prm import Prm
-from agentark.engines.local_models import open_tokenizer
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.sets import StepExample
 from agentark.stages import prm as program
 from agentark.traces.steps import split_steps
-from agentark.training import prm, weights
-from tests import tiny_model
+from agentark.training import prm
 
 
 def settings(**changes) -> Prm:
@@ -51,21 +49,6 @@ def questions_with_a_planted_error(n: int) -> list[list[StepExample]]:
             rows.append(trace(question, agent, lines))
         groups.append(rows)
     return groups
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return open_tokenizer(folder)
-
-
-@pytest.fixture
-def float32(monkeypatch):
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from agentark.stages import sft as program
 from agentark.training import session, sft, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn
-from tests import tiny_model
 
 MODES = ["sum", "token_mean", "separate"]
 
@@ -40,21 +39,6 @@ def example(number: int, reasoning: str = "first add, which gives ", weight: flo
         trace_id=str(number),
         kind="stable",
     )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return open_tokenizer(folder)
-
-
-@pytest.fixture
-def float32(monkeypatch):
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("sum", 1.7), ("token_mean", 0.425), ("separate", 1.0333)])

@@ -1,0 +1,25 @@
+"""What the trainings of the tests share: a tiny model and its tokenizer, and arithmetic in float32."""
+
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from agentark.engines.local_models import open_tokenizer
+from agentark.training import weights
+from tests import tiny_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.build(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return open_tokenizer(folder)
+
+
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
