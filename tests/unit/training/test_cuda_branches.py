@@ -14,9 +14,10 @@ from agentark.records.sets import RlPrompt, TrainingExample
 from agentark.training import grpo, session, sft, weights
 from agentark.training.logprobs import token_logps
 
-pytestmark = pytest.mark.usefixtures("float32")
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="trainings take these branches by themselves here")
+pytestmark = [
+    pytest.mark.usefixtures("float32"),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="trainings take these branches by themselves here"),
+]
 
 TEMPERATURE = 0.7
 
