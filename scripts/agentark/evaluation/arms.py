@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agentark.config.methods import joined
 from agentark.config.tables import Tables
 from agentark.errors import UserError
 from agentark.records.evaluations import EvaluationRow
@@ -80,7 +81,7 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
     Raises:
         UserError: a row's variant or recipe is none of the experiment's, or a question is answered twice.
     """
-    names = {"-".join(methods): name for name, methods in tables.recipes.items()}
+    names = {joined(methods): name for name, methods in tables.recipes.items()}
     arms: defaultdict[Arm, dict[int, Answers]] = defaultdict(lambda: defaultdict(Answers))
     places: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for path in paths:
@@ -116,6 +117,11 @@ def on_shared_questions(answers: Sequence[Answers]) -> np.ndarray:
 def n_questions(answers: Sequence[Answers]) -> int:
     """Questions that any of them answered."""
     return len(set().union(*(np.flatnonzero(np.frombuffer(one.marks, np.uint8)).tolist() for one in answers)))
+
+
+def recipe_of(arm: Arm, tables: Tables) -> str | None:
+    """Its trainings one after another, `rsft-pad`; None for the untrained."""
+    return joined(tables.recipes[arm.name]) if arm.name != BASE else None
 
 
 def called(variant: str, name: str) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import BASE, Arm, Arms, called, on_shared_questions
+from agentark.evaluation.arms import BASE, Arm, Arms, called, on_shared_questions, recipe_of
 from agentark.evaluation.over_seeds import paired_over_seeds
 from agentark.evaluation.statistics import Paired, paired
 
@@ -24,9 +24,11 @@ COLUMNS = [
     "train_set",
     "variant",
     "method",
+    "recipe",
     "protocol",
     "against_variant",
     "against",
+    "against_recipe",
     "seed",
     "n_seeds",
     "n",
@@ -75,15 +77,17 @@ def compare(arms: Arms, tables: Tables) -> tuple[list[Comparison], list[str]]:
     return found, list(dict.fromkeys(skipped))
 
 
-def comparison_table(comparisons: list[Comparison], experiment: str) -> pd.DataFrame:
+def comparison_table(comparisons: list[Comparison], tables: Tables) -> pd.DataFrame:
     """One line a comparison, `COLUMNS` in order."""
     lines = [
         {
             **one.arm._asdict(),
-            "experiment": experiment,
+            "experiment": tables.experiment,
             "method": one.arm.name,
+            "recipe": recipe_of(one.arm, tables),
             "against_variant": one.against.variant,
             "against": one.against.name,
+            "against_recipe": recipe_of(one.against, tables),
             "seed": one.seed,
             "n_seeds": one.n_seeds,
             "n": one.result.n,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import BASE, Answers, Arms, called, n_questions, on_shared_questions
+from agentark.evaluation.arms import BASE, Answers, Arms, called, n_questions, on_shared_questions, recipe_of
 from agentark.evaluation.comparisons import Comparison
 from agentark.evaluation.over_seeds import accuracy_interval
 from agentark.evaluation.statistics import wilson
@@ -54,7 +54,7 @@ def summary(arms: Arms, comparisons: list[Comparison], tables: Tables) -> pd.Dat
                 "experiment": tables.experiment,
                 **arm._asdict(),
                 "method": arm.name,
-                "recipe": "-".join(tables.recipes[arm.name]) if arm.name != BASE else None,
+                "recipe": recipe_of(arm, tables),
                 "seed": seed,
                 **_measures(answers),
             }

@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> None:
         say(f"tables       {sentence}")
     table = summary(arms, comparisons, settings)
     write_csv(args.out, table)
-    write_csv(args.comparisons, comparison_table(comparisons, settings.experiment))
+    write_csv(args.comparisons, comparison_table(comparisons, settings))
     write_text(args.text, as_text(table, comparisons))
     n_corrected = sum(one.counts for one in comparisons)
     manifests.write_manifest(

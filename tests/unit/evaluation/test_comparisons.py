@@ -115,7 +115,7 @@ def test_a_base_answers_once_for_every_seed_and_seeds_count_together(tmp_path: P
     rows += [one for seed in (1, 2, 3) for one in student("rsft", RIGHT, seed=seed)]
     rows += [one for seed in (2, 3, 4) for one in student("rsft-pad", RIGHT, seed=seed)]
     found, _ = comparisons(tmp_path, rows, {"pad": ["rsft"]})
-    table = comparison_table(found, "main").set_index(["method", "against"])
+    table = comparison_table(found, TABLES).set_index(["method", "against"])
     assert table.loc[("rsft", "base"), "seed"].dropna().tolist() == [1, 2, 3]
     assert table.loc[("pad", "base"), "seed"].dropna().tolist() == [2, 3, 4]
     # Only seeds 2 and 3 have both.
@@ -131,7 +131,7 @@ def test_one_family_of_what_counts_and_nothing_else(tmp_path: Path) -> None:
     rows += [one for seed in (0, 1) for one in student("rsft", [True] * 7 + [False] * 5, seed=seed)]
     rows += student("da", [True] * 6 + [False] * 6)
     found, _ = comparisons(tmp_path, rows, {"da": ["rsft"]})
-    table = comparison_table(found, "main")
+    table = comparison_table(found, TABLES)
     family = table[table["p_holm"].notna()]
     # Debate, R-SFT over its seeds, DA, and DA with R-SFT under the one seed that both have.
     assert family["seed"].fillna(-1).tolist() == [0, -1, 0, 0]
@@ -144,8 +144,10 @@ def test_one_family_of_what_counts_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_table_of_comparisons_has_points_and_what_could_have_been_seen(tmp_path: Path) -> None:
     found, _ = comparisons(tmp_path, answers([*WRONG, *RIGHT]) + student("rsft", [True] * 24))
-    (line,) = comparison_table(found, "main").to_dict("records")
-    assert (line["experiment"], line["variant"], line["method"], line["against"]) == ("main", "main", "rsft", "base")
+    (line,) = comparison_table(found, TABLES).to_dict("records")
+    assert [line[key] for key in ("experiment", "variant", "method", "recipe", "against")] == ["main"] * 2 + [
+        "rsft"
+    ] * 2 + ["base"]
     assert line["difference_points"] == 50
     assert 20 < line["ci_low"] < 50 < line["ci_high"] < 80
     # 13 better and 1 worse of 26: 2.801585 * sqrt((14/26 - (12/26)^2) / 26)
@@ -161,7 +163,7 @@ def test_the_order_of_rows_and_files_does_not_matter(tmp_path: Path, order: int)
     tables = TABLES.model_copy(update={"compare": {"pad": ["rsft"]}})
     found, _ = compare(read_arms(files[::order], tables), tables)
     straight, _ = comparisons(tmp_path, rows, {"pad": ["rsft"]})
-    pd.testing.assert_frame_equal(comparison_table(found, "main"), comparison_table(straight, "main"))
+    pd.testing.assert_frame_equal(comparison_table(found, TABLES), comparison_table(straight, TABLES))
 
 
 @pytest.mark.parametrize(
