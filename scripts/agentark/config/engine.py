@@ -15,7 +15,9 @@ class Engine(Section):
     kind: Literal["auto", "vllm", "transformers"] = Field(
         "auto", description="`auto` takes vLLM where it is installed, else transformers, and says which"
     )
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="precision of the weights")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "auto", description="precision of the weights; `auto` is the model's own on GPUs, the faster one on CPUs"
+    )
     max_model_len: int = Field(8192, ge=64, description="prompt plus completion, in tokens")
     in_flight: int | None = Field(
         None, ge=1, description="questions that debate at the same time; none = what the attention cache holds"

@@ -171,9 +171,7 @@ class Transformers:
 
 
 def _dtype(name: str) -> torch.dtype:
-    """`auto` is bfloat16 where the hardware computes in it, else float32: emulated, it is slower than float32."""
+    """`auto` is the faster one of bfloat16 and float32."""
     if name != "auto":
         return getattr(torch, name)
-    on_cpu = torch.cpu.get_capabilities()
-    native = torch.cuda.is_available() or on_cpu.get("avx512_bf16") or on_cpu.get("amx_bf16")
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if local_models.multiplies_bf16() else torch.float32

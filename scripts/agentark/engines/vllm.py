@@ -34,7 +34,7 @@ from agentark.config.engine import Engine
 from agentark.engines.chat import Reply, Sampling, likeliest
 from agentark.engines.chat_template import context_length, first_tokens, prompt_ids, too_long
 from agentark.engines.chat_template import facts as dialogue_facts
-from agentark.engines.local_models import open_tokenizer
+from agentark.engines.local_models import multiplies_bf16, open_tokenizer
 from agentark.engines.prompts import Message
 
 CPU_KV_CACHE_GIB = 2
@@ -70,6 +70,8 @@ class Vllm:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(CPU_KV_CACHE_GIB))
             options |= {"distributed_executor_backend": "uni", "enforce_eager": True, "block_size": 32}
+            if settings.dtype == "auto" and not multiplies_bf16():
+                options["dtype"] = "float32"
         self._engine = LLMEngine.from_engine_args(
             EngineArgs(model=str(folder), disable_log_stats=True, use_tqdm_on_load=False, **options),
             # Batch sizes for throughput, as vLLM's own offline class takes them; no usage is reported.

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from agentark.config.prm import Prm, PrmStage
-from agentark.engines.local_models import device, open_tokenizer
+from agentark.engines import local_models
 from agentark.records.questions import GoldType
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
@@ -338,7 +338,7 @@ def save_prm(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, fold
 def load_prm(folder: Path) -> tuple[ProcessRewardModel, PreTrainedTokenizerBase]:
     """The PRM of a folder, on the accelerator if there is one, and its tokenizer."""
     model, stored = open_backbone(folder)
-    if weights.multiplies_bf16():
+    if local_models.multiplies_bf16():
         model.backbone.to(stored)
     model.head.load_state_dict(load_file(folder / HEAD_FILE))
-    return model.to(device()).eval(), open_tokenizer(folder)
+    return model.to(local_models.device()).eval(), local_models.open_tokenizer(folder)

@@ -17,13 +17,14 @@ from transformers import (
 )
 
 from agentark.config.section import Section
+from agentark.engines import local_models
 from agentark.provenance import manifests
 from agentark.records.files import atomic_path
 from agentark.records.row import content_id
 from agentark.running.deadline import Deadline, StoppedError
 from agentark.running.ownership import own_folder
 from agentark.running.progress import Progress, say
-from agentark.training import processes, weights
+from agentark.training import processes
 
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
 """A checkpoint holds weights and both moments of Adam: for most of the demo's runs it would cost more than it saves."""
@@ -35,7 +36,7 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "output_dir": str(checkpoints),
         "seed": seed,
         "use_cpu": not torch.cuda.is_available(),
-        "bf16": weights.multiplies_bf16(),
+        "bf16": local_models.multiplies_bf16(),
         "optim": "adamw_torch_fused",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,

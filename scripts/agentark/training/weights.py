@@ -1,7 +1,7 @@
 """Weights in training: opened in float32, multiplied in bfloat16, saved for inference.
 
 Weights that are themselves bfloat16 lose small updates (a step of 1e-6 is below their resolution), so the master
-copy is float32 whatever the input; only products run in bfloat16, where the hardware has it.
+copy is float32 whatever the input; only products run in bfloat16, where the hardware is faster in it.
 """
 
 import shutil
@@ -13,25 +13,18 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentark.engines.local_models import open_model
+from agentark.engines import local_models
 from agentark.training import processes
-
-
-def multiplies_bf16() -> bool:
-    """Whether the hardware has bfloat16 instructions; elsewhere they are emulated, slower than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def autocast() -> torch.autocast:
     kind = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=multiplies_bf16())
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=local_models.multiplies_bf16())
 
 
 def open_for_training(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
     """The model in float32, and the precision to save it in: that of its weights, bfloat16 for the halves."""
-    model = open_model(folder)
+    model = local_models.open_model(folder)
     stored = torch.float32 if model.dtype == torch.float32 else torch.bfloat16
     return master_copy(model), stored
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from agentark.engines.local_models import open_tokenizer
-from agentark.training import weights
+from agentark.engines import local_models
 from tests import tiny_model
 
 
@@ -17,9 +16,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    return open_tokenizer(folder)
+    return local_models.open_tokenizer(folder)
 
 
 @pytest.fixture
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
+    monkeypatch.setattr(local_models, "multiplies_bf16", lambda: False)
