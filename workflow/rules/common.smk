@@ -1,6 +1,7 @@
 """What all rules share: the library, the validated config, and what wildcards stand for."""
 
 import gc
+import inspect
 import os
 import re
 import shlex
@@ -60,6 +61,13 @@ if workflow.is_main_process:
     open_records()
     # Nearly all that a plan makes lives as long as the plan: looking for garbage in it, again and again, finds none.
     gc.set_threshold(100_000, 50, 50)
+
+
+def known(function):
+    """A function of wildcards, its signature kept: Snakemake asks for it several times a job, and to find it takes longer
+    than to call most of ours."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"

@@ -158,12 +158,12 @@ def by_variant(value):
     """Input function or parameter: what the settings of the job's variant give, at once where none differ."""
     if not CONFIG.variants:
         return value(CONFIG)
-    return lambda wildcards: value(config_of(wildcards))
+    return known(lambda wildcards: value(config_of(wildcards)))
 
 
 def variant_name():
     """Parameter: the name of the job's variant."""
-    return variant_of if CONFIG.variants else MAIN
+    return known(variant_of) if CONFIG.variants else MAIN
 
 
 def scored_questions(config):

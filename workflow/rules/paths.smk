@@ -75,16 +75,20 @@ def made(pattern):
     # Without variants a pattern says it all, and Snakemake is faster with one.
     if not CONFIG.variants:
         return f"results/{{run}}/{of(CONFIG)}"
-    return lambda wildcards: place(
-        variant_of(wildcards), of(config_of(wildcards)).format(**wildcards)
+    return known(
+        lambda wildcards: place(
+            variant_of(wildcards), of(config_of(wildcards)).format(**wildcards)
+        )
     )
 
 
 def made_by(function):
     """Input function: the files whose paths in a run a function names, wherever the job's variant has them from."""
-    return lambda wildcards: [
-        place(variant_of(wildcards), path) for path in function(wildcards)
-    ]
+    return known(
+        lambda wildcards: [
+            place(variant_of(wildcards), path) for path in function(wildcards)
+        ]
+    )
 
 
 def axes_of(part, variant):

@@ -36,16 +36,17 @@ def needs(role, models, hours):
         return f"gpu:{-(-n_gpus // nodes(wildcards))}" if n_gpus else None
 
     def of_size(value):
-        return value(None) if only else value
+        return value(None) if only else known(value)
 
     asked = dict(
         devices=of_size(gpus),
         nodes=of_size(nodes),
         zero=of_size(lambda wildcards: size(wildcards).zero),
-        mem_mb=lambda wildcards, attempt: round(1024 * size(wildcards).memory_gb)
-        * attempt,
+        mem_mb=known(
+            lambda wildcards, attempt: round(1024 * size(wildcards).memory_gb) * attempt
+        ),
         # Twice at most: what is saved is not done again, and partitions have limits.
-        runtime=lambda wildcards, attempt: 60 * hours * min(attempt, 2),
+        runtime=known(lambda wildcards, attempt: 60 * hours * min(attempt, 2)),
     )
     by_gres = CONFIG.hardware.request == "gres"
     asked |= dict(gres=of_size(gres)) if by_gres else dict(gpu=of_size(gpus))
@@ -66,12 +67,12 @@ def needs(role, models, hours):
 
 def memory_mb(megabytes):
     """A job that ran out of memory asks for more at its next attempt."""
-    return lambda wildcards, attempt: megabytes * attempt
+    return known(lambda wildcards, attempt: megabytes * attempt)
 
 
 def minutes(count):
     """A job that ran out of time asks for more at its next attempt."""
-    return lambda wildcards, attempt: count * attempt
+    return known(lambda wildcards, attempt: count * attempt)
 
 
 def refuse_too_few_gpus():

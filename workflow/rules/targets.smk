@@ -21,8 +21,9 @@ for name in CONFIG.experiments:
             tables_of_part(name),
 
 
-# Snakemake makes a function for each rule, a global name, and copies all global names for every shell command it shows:
-# thousands of targets would make that slow, and theirs do nothing.
+# Snakemake makes a function of each rule, by two global names, and copies all global names for every shell command that it
+# shows: hundreds of rules, and thousands of targets, would make that slow. By one of them it runs a rule that does anything.
 for each in workflow.rules:
+    globals().pop(f"__rule_{each.name}", None)
     if each.norun:
         globals().pop(f"__{each.name}", None)

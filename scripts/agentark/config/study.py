@@ -6,6 +6,7 @@ All of it defines the result but `hardware`, what jobs ask a machine for; all el
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,7 +142,7 @@ class Config(Section):
         """A variant and all that it builds on, without the run itself."""
         return [] if variant == MAIN else [variant, *self.line(self.variants[variant].base)]
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, Experiment]:
         """The run's own grid as `main`, and the experiments, with all their axes."""
         own = {axis: getattr(self, axis) for axis in AXES} | {"compare": self.compare}
