@@ -122,6 +122,8 @@ class Config(Section):
             below = before.model_dump()
             if section == "debates" and "protocol" in keys and keys["protocol"] != before.protocol:
                 below.pop("options")  # those of another protocol
+            if section == "prm" and "loss" in keys:
+                below.pop("loss")  # a sum of losses is one setting
             try:
                 sections[section] = type(before).model_validate(merged(below, keys))
             except ValidationError as error:

@@ -41,14 +41,20 @@ def work(args: argparse.Namespace) -> None:
     if not train:
         raise UserError(
             f"{args.set}: no question to train a reward model on ({counts['questions']} read, "
-            f"{counts['without_a_pair']} without a right and a wrong step of two agents, {counts['too_long']} "
+            f"{counts['without_a_pair']} without steps that prm.loss can tell apart, {counts['too_long']} "
             f"traces longer than prm.max_length = {settings.max_length}); "
             "debate more questions, or ones that divide the agents"
+        )
+    labels = {label for question in train for trace in question.traces for label in trace.labels}
+    if len(labels) == 1:
+        raise UserError(
+            f"{args.set}: all steps are labelled {'right' if labels == {1} else 'wrong'}: nothing to tell apart; "
+            "debate questions that divide the agents, or label steps by sets.prm_labels: rollouts"
         )
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
 
     torch.manual_seed(args.seed)
-    model, stored = prm.open_backbone(folder)
+    model, stored = prm.open_backbone(folder, projects="infonce" in settings.loss)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
     measured = prm.quality(model, tokenizer, held_out)

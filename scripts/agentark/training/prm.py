@@ -1,16 +1,17 @@
-"""Process reward model (paper 3.3.3): the student's weights and a two-logit head, trained with Eq. 7 in two stages.
+"""Process reward model (paper 3.3.3): the student's weights and a two-logit head, trained in two stages.
 
 `R_phi = z1 - z0` is read at the last token of each step, `s = sigmoid(R_phi)` is the step's score. A trace is read
 once, with all its steps, in the same rendering and with the same step splitter in training and in scoring.
 
 Differs from the paper: Eq. 7 sums over the positive steps of a question, we take their mean, so that a question with
-long traces does not outweigh the others. Differs from the reference code: the head is part of the model (theirs was
-neither trained nor saved), and negatives come from other agents on the same question.
+long traces does not outweigh the others. Differs from the reference code: the head and the projector are part of the
+model (theirs were neither trained nor saved), and negatives come from other agents on the same question.
 """
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,14 +24,17 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Tr
 
 from agentark.config.prm import Prm, PrmStage
 from agentark.engines import local_models
+from agentark.errors import UserError
 from agentark.records.questions import GoldType
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
 from agentark.traces.steps import split_steps
-from agentark.training import processes, session, weights
+from agentark.training import prm_losses, processes, session, weights
+from agentark.training.prm_losses import ScoredSteps
 from agentark.training.rendering import render
 
 HEAD_FILE = "head.safetensors"
+PROJECTION_SIZE = 128
 
 
 class Asked(Protocol):
@@ -42,17 +46,21 @@ class Asked(Protocol):
 
 
 class ProcessRewardModel(nn.Module):
-    """A language model's backbone with two logits a step."""
+    """A language model's backbone with two logits a step and, for `infonce`, a projection of it."""
 
-    def __init__(self, backbone: PreTrainedModel) -> None:
+    def __init__(self, backbone: PreTrainedModel, projects: bool = False) -> None:
         super().__init__()
+        size = backbone.config.get_text_config().hidden_size
         self.backbone = backbone
-        self.head = nn.Linear(backbone.config.get_text_config().hidden_size, 2)
+        self.head = nn.Linear(size, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.projector = (
+            nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, PROJECTION_SIZE)) if projects else None
+        )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, step_tokens: Tensor) -> Tensor:
-        """Step scores.
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, step_tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rewards of steps, and their projections.
 
         Args:
             input_ids: (B, T).
@@ -60,48 +68,51 @@ class ProcessRewardModel(nn.Module):
             step_tokens: (B, S), position of each step's last token; anything valid on padding.
 
         Returns:
-            (B, S) float32 in (0, 1).
+            (B, S) and (B, S, D), float32; no projections without a projector.
         """
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
         at_steps = hidden.gather(1, step_tokens.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
         # bfloat16 has 256 steps between 0.5 and 1: scores would tie.
         with torch.autocast(hidden.device.type, enabled=False):
             logits = self.head(at_steps.float())
-        return torch.sigmoid(logits[..., 1] - logits[..., 0])
+            projected = (
+                None if self.projector is None else functional.normalize(self.projector(at_steps.float()), dim=-1)
+            )
+        return logits[..., 1] - logits[..., 0], projected
+
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """As the trainer asks it of transformers' models."""
+        self.backbone.gradient_checkpointing_enable(**options)
 
 
-def contrastive_loss(positive: Tensor, negatives: Tensor, mask: Tensor, tau: float) -> Tensor:
-    """Eq. 7, mean over positive steps.
+def choose_pairs(questions: Sequence[Sequence[StepExample]], settings: Prm, seed: int) -> list[tuple[int, list[int]]]:
+    """Each right step with some wrong ones, as `prm.negatives` and `prm.negatives_from` say.
 
-    Args:
-        positive: (P,) scores s of consistent steps.
-        negatives: (P, N) scores of steps to tell each from.
-        mask: (P, N) bool, False on padding.
-        tau: temperature; with s in (0, 1) the loss cannot fall below log(1 + N exp(-1 / tau)).
-
-    Returns:
-        A scalar.
-    """
-    logits = torch.cat([positive.unsqueeze(1), negatives.masked_fill(~mask, float("-inf"))], dim=1) / tau
-    return functional.cross_entropy(logits, torch.zeros(len(positive), dtype=torch.long, device=logits.device))
-
-
-def choose_pairs(traces: list[StepExample], n_negatives: int, seed: int) -> list[tuple[int, list[int]]]:
-    """Each positive step of a question with some negative steps of other agents.
-
-    Steps are numbered through the traces. A positive step whose only negatives are its own agent's has no pair.
+    Steps are numbered through all traces. On the same question a wrong step is another agent's: those that follow an
+    agent's own right step are its consequence. A right step without such wrong ones has no pair.
     """
     steps = [
-        (trace.agent, label)
+        (number, trace.agent, label)
+        for number, traces in enumerate(questions)
         for trace in traces
         for label in trace.labels
     ]  # fmt: skip
-    generator = random.Random(f"{seed} {traces[0].question_id}")
+    wrong = [(i, number, agent) for i, (number, agent, label) in enumerate(steps) if label == 0]
+    generators = [random.Random(f"{seed} {traces[0].question_id}") for traces in questions]
+
+    def fits(same_question: bool, same_agent: bool) -> bool:
+        if same_question:
+            return not same_agent and settings.negatives_from != "other_questions"
+        return settings.negatives_from != "question"
+
     pairs = []
-    for positive, (agent, label) in enumerate(steps):
-        others = [i for i, (other, wrong) in enumerate(steps) if wrong == 0 and other != agent]
-        if label == 1 and others:
-            pairs.append((positive, sorted(generator.sample(others, min(n_negatives, len(others))))))
+    for positive, (number, agent, label) in enumerate(steps):
+        if label == 0:
+            continue
+        others = [i for i, other, author in wrong if fits(other == number, author == agent)]
+        if others:
+            chosen = generators[number].sample(others, min(settings.negatives, len(others)))
+            pairs.append((positive, sorted(chosen)))
     return pairs
 
 
@@ -135,35 +146,23 @@ def pad(traces: Sequence[EncodedTrace], pad_token_id: int) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class PrmQuestion:
-    """One question's traces and the pairs of its loss: the unit of a forward pass."""
+    """One question's labelled traces, and their tokens."""
 
     traces: list[StepExample]
     encoded: list[EncodedTrace]
-    pairs: list[tuple[int, list[int]]]
 
-    def tensors(self, pad_token_id: int) -> dict[str, Tensor]:
-        """The model's inputs, and the pairs: `positive` (P,), `negatives` (P, N) and `mask` (P, N).
 
-        Pairs index the row of valid steps, all traces' one after another; `valid` (B, S) tells which those are.
-        """
-        inputs = pad(self.encoded, pad_token_id)
-        n_steps = torch.tensor([len(trace.step_tokens) for trace in self.encoded])
-        n_negatives = max(len(negatives) for _, negatives in self.pairs)
-        padded = [negatives + [-1] * (n_negatives - len(negatives)) for _, negatives in self.pairs]
-        negatives = torch.tensor(padded)
-        return {
-            **inputs,
-            "valid": torch.arange(inputs["step_tokens"].shape[1]) < n_steps[:, None],
-            "positive": torch.tensor([positive for positive, _ in self.pairs]),
-            "negatives": negatives.clamp(min=0),
-            "mask": negatives >= 0,
-        }
+def usable(traces: list[StepExample], settings: Prm, seed: int) -> bool:
+    """Whether the losses have anything to learn from a question."""
+    if {"bce", "pqm"} & settings.loss.keys() or settings.negatives_from != "question":
+        return bool(traces)
+    return bool(choose_pairs([traces], settings, seed))
 
 
 def encode_questions(
     groups: list[list[StepExample]], tokenizer: PreTrainedTokenizerBase, settings: Prm, seed: int
 ) -> tuple[list[PrmQuestion], Counter[str]]:
-    """Questions that Eq. 7 can be computed on; the others are counted by cause, and no trace is cut."""
+    """Questions that the losses can be computed on; the others are counted by cause, and no trace is cut."""
     counts: Counter[str] = Counter(questions=len(groups), questions_used=0, without_a_pair=0, traces=0, too_long=0)
     questions = []
     for group in groups:
@@ -172,34 +171,130 @@ def encode_questions(
         counts["traces"] += len(group)
         counts["too_long"] += len(encoded) - len(short)
         traces = [trace for trace, _ in short]
-        pairs = choose_pairs(traces, settings.negatives, seed) if traces else []
-        if pairs:
-            questions.append(PrmQuestion(traces, [code for _, code in short], pairs))
-        counts["questions_used" if pairs else "without_a_pair"] += 1
+        used = bool(traces) and usable(traces, settings, seed)
+        if used:
+            questions.append(PrmQuestion(traces, [code for _, code in short]))
+        counts["questions_used" if used else "without_a_pair"] += 1
     return questions, counts
 
 
-class PrmTrainer(Trainer):
-    """One question a forward pass; an update's gradient is the mean over its questions."""
+def passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
+    """Traces, by number, that go through the model together: of like length, at most so many tokens with their padding,
+    and at least one."""
+    cut: list[list[int]] = []
+    for number in sorted(range(len(traces)), key=lambda i: len(traces[i].input_ids)):
+        if cut and len(traces[number].input_ids) * (len(cut[-1]) + 1) <= tokens:
+            cut[-1].append(number)
+        else:
+            cut.append([number])
+    return cut
 
-    def __init__(self, tau: float, **options: Any) -> None:
-        self.tau = tau
+
+def update_of(questions: Sequence[PrmQuestion], settings: Prm, pad_token_id: int, seed: int) -> dict[str, Any]:
+    """What one update needs: what the losses ask of all its steps (`ScoredSteps`), and its `passes`: the model's inputs
+    with `valid` (B, S), which outputs are steps, and `at` (N_pass,), the numbers of these among all steps."""
+    numbered = [(number, trace) for number, question in enumerate(questions) for trace in question.traces]
+    encoded = [trace for question in questions for trace in question.encoded]
+    n_steps = torch.tensor([len(trace.step_tokens) for trace in encoded])
+    first = n_steps.cumsum(0) - n_steps
+    parts = []
+    for chosen in passes(encoded, settings.tokens_per_pass):
+        inputs = pad([encoded[i] for i in chosen], pad_token_id)
+        valid = torch.arange(inputs["step_tokens"].shape[1]) < n_steps[chosen][:, None]
+        at = torch.cat([torch.arange(first[i], first[i] + n_steps[i]) for i in chosen])
+        parts.append({**inputs, "valid": valid, "at": at})
+    pairs = choose_pairs([question.traces for question in questions], settings, seed)
+    width = max((len(negatives) for _, negatives in pairs), default=1)
+    negatives = torch.tensor([row + [-1] * (width - len(row)) for _, row in pairs], dtype=torch.long).view(-1, width)
+    return {
+        "ids": [question.traces[0].question_id for question in questions],
+        "passes": parts,
+        "right": torch.tensor([label for _, trace in numbered for label in trace.labels]),
+        "question": torch.tensor([number for number, trace in numbered for _ in trace.labels]),
+        "trace": torch.arange(len(encoded)).repeat_interleave(n_steps),
+        "positive": torch.tensor([positive for positive, _ in pairs], dtype=torch.long),
+        "negatives": negatives.clamp(min=0),
+        "mask": negatives >= 0,
+    }
+
+
+class PrmTrainer(Trainer):
+    """An update's questions are one batch, whose traces go through the model in passes of bounded size.
+
+    The losses are of all steps together. With several passes, the first round through the model takes no gradient: it
+    gives the losses their rewards, and the losses' gradients with respect to these are what the second round carries to
+    the weights. However an update is cut, its gradient is the same.
+    """
+
+    def __init__(self, settings: Prm, **options: Any) -> None:
+        self.settings = settings
         super().__init__(**options)
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | None = None,
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | None = None
     ) -> Tensor:
-        scores = model(inputs["input_ids"], inputs["attention_mask"], inputs["step_tokens"])[inputs["valid"]]
-        self.state.num_input_tokens_seen += int(inputs["attention_mask"].sum())
-        return contrastive_loss(scores[inputs["positive"]], scores[inputs["negatives"]], inputs["mask"], self.tau)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        parts, ids = inputs.pop("passes"), inputs.pop("ids")
+        self.state.num_input_tokens_seen += sum(int(part["attention_mask"].sum()) for part in parts)
+        if len(parts) == 1:
+            with self.compute_loss_context_manager():
+                loss = self._loss([_steps(model, parts[0])], parts, inputs)
+            _refuse_nan(loss, ids)
+            self.accelerator.backward(loss)
+            return loss.detach()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            found = [_steps(model, part) for part in parts]
+        leaves = [[None if part is None else part.requires_grad_() for part in outputs] for outputs in found]
+        loss = self._loss(leaves, parts, inputs)
+        _refuse_nan(loss, ids)
+        loss.backward()
+        for part, known in zip(parts, leaves, strict=True):
+            with self._synchronised(model, part is parts[-1]), self.compute_loss_context_manager():
+                carried = [
+                    (ours * leaf.grad).sum()
+                    for ours, leaf in zip(_steps(model, part), known, strict=True)
+                    if leaf is not None and leaf.grad is not None
+                ]
+                self.accelerator.backward(torch.stack(carried).sum())
+        return loss.detach()
+
+    def _loss(self, outputs: list[Any], parts: list[dict[str, Tensor]], inputs: dict[str, Tensor]) -> Tensor:
+        order = torch.cat([part["at"] for part in parts]).argsort()
+        rewards, projections = (
+            None if column[0] is None else torch.cat(column)[order] for column in zip(*outputs, strict=True)
+        )
+        n_questions = int(inputs["question"][-1]) + 1
+        steps = ScoredSteps(rewards=rewards, projections=projections, n_questions=n_questions, **inputs)
+        return prm_losses.total(steps, self.settings)
+
+    @contextmanager
+    def _synchronised(self, model: nn.Module, last: bool) -> Iterator[None]:
+        """Gradients are shared between processes, and DeepSpeed makes its step, only after an update's last pass."""
+        state = self.accelerator.gradient_state
+        before = state.sync_gradients
+        state._set_sync_gradients(last)
+        with nullcontext() if last else self.accelerator.no_sync(model):
+            yield
+        state._set_sync_gradients(before)
+
+
+def _refuse_nan(loss: Tensor, question_ids: list[str]) -> None:
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"prm: the loss is {loss.item()} on the questions {', '.join(question_ids)}; lower the "
+            "learning rate of the stage, or look at these questions in the set"
+        )
+
+
+def _steps(model: nn.Module, part: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Rewards (N_pass,) and projections (N_pass, D) of a pass's steps."""
+    rewards, projections = model(part["input_ids"], part["attention_mask"], part["step_tokens"])
+    return rewards[part["valid"]], None if projections is None else projections[part["valid"]]
 
 
 def trainable_in_stage(model: ProcessRewardModel, stage: int) -> None:
-    """Stage 1 trains the last layer and the head, stage 2 everything."""
+    """Stage 1 trains the last layer and what is not the backbone's, stage 2 everything."""
     model.backbone.requires_grad_(stage == 2)
     model.backbone.layers[-1].requires_grad_(True)
 
@@ -221,12 +316,13 @@ def fit(
             continue
         trainable_in_stage(model, number)
         watch = session.Watch(f"prm stage {number}", deadline)
-        rows = _fit_stage(model, tokenizer, questions, settings, part, seed, checkpoints / f"stage{number}", watch)
-        log += [{**row, "stage": number} for row in rows]
+        folder = checkpoints / f"stage{number}"
+        session.train(trainer(model, tokenizer, questions, settings, part, seed, folder), watch, folder)
+        log += [{**row, "stage": number} for row in watch.rows]
     return log
 
 
-def _fit_stage(
+def trainer(
     model: ProcessRewardModel,
     tokenizer: PreTrainedTokenizerBase,
     questions: list[PrmQuestion],
@@ -234,25 +330,23 @@ def _fit_stage(
     part: PrmStage,
     seed: int,
     checkpoints: Path,
-    watch: session.Watch,
-) -> list[dict[str, float]]:
+) -> PrmTrainer:
+    """The trainer of one stage."""
     arguments = TrainingArguments(
-        **session.trainer_options(checkpoints, seed) | {"gradient_checkpointing": False},
-        **processes.shares(settings.batch_size, 1, "prm.batch_size"),
+        **session.trainer_options(checkpoints, seed),
+        **processes.shares(settings.batch_size, settings.batch_size, "prm.batch_size"),
         num_train_epochs=part.epochs,
         learning_rate=part.learning_rate,
         lr_scheduler_type="constant",
         remove_unused_columns=False,
     )
-    trainer = PrmTrainer(
-        settings.tau,
+    return PrmTrainer(
+        settings,
         model=model,
         args=arguments,
         train_dataset=questions,
-        data_collator=lambda batch: batch[0].tensors(tokenizer.pad_token_id),
+        data_collator=lambda batch: update_of(batch, settings, tokenizer.pad_token_id, seed),
     )
-    session.train(trainer, watch, checkpoints)
-    return watch.rows
 
 
 @torch.no_grad()
@@ -269,8 +363,8 @@ def score_encoded(
         chosen = order[start : start + batch_size]
         inputs = pad([traces[i] for i in chosen], pad_token_id)
         with weights.autocast():
-            batch = model(**{name: tensor.to(where) for name, tensor in inputs.items()})
-        for i, row in zip(chosen, batch.tolist(), strict=True):
+            rewards, _ = model(**{name: tensor.to(where) for name, tensor in inputs.items()})
+        for i, row in zip(chosen, torch.sigmoid(rewards).tolist(), strict=True):
             scores[i] = row[: len(traces[i].step_tokens)]
     return scores
 
@@ -321,24 +415,26 @@ def quality(
     }
 
 
-def open_backbone(folder: Path) -> tuple[ProcessRewardModel, torch.dtype]:
+def open_backbone(folder: Path, projects: bool = False) -> tuple[ProcessRewardModel, torch.dtype]:
     """A fresh PRM on a student's weights, in float32, and the precision to save it in."""
     backbone = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
     stored = torch.float32 if backbone.dtype == torch.float32 else torch.bfloat16
-    return ProcessRewardModel(weights.master_copy(backbone)), stored
+    return ProcessRewardModel(weights.master_copy(backbone), projects), stored
 
 
 def save_prm(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:
-    """A self-contained folder; the head is small and stays in float32."""
+    """A self-contained folder; the head and the projector are small and stay in float32."""
     model.backbone.to(dtype).save_pretrained(folder)
-    save_file({name: tensor.float().cpu() for name, tensor in model.head.state_dict().items()}, folder / HEAD_FILE)
+    ours = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if "backbone." not in name}
+    save_file(ours, folder / HEAD_FILE)
     tokenizer.save_pretrained(folder)
 
 
 def load_prm(folder: Path) -> tuple[ProcessRewardModel, PreTrainedTokenizerBase]:
     """The PRM of a folder, on the accelerator if there is one, and its tokenizer."""
-    model, stored = open_backbone(folder)
+    ours = load_file(folder / HEAD_FILE)
+    model, stored = open_backbone(folder, projects=any(name.startswith("projector.") for name in ours))
     if local_models.multiplies_bf16():
         model.backbone.to(stored)
-    model.head.load_state_dict(load_file(folder / HEAD_FILE))
+    model.load_state_dict(ours, strict=False)
     return model.to(local_models.device()).eval(), local_models.open_tokenizer(folder)

@@ -107,6 +107,9 @@ def test_every_error_is_reported_at_once() -> None:
         ({"models": {"small": {"server": {"url": "http://x/v1", "model": "m"}}}}, "runs on a server, and training"),
         ({"models": {"small": {"source": "x", "server": {"url": "http://x/v1", "model": "m"}}}}, "give either"),
         ({"models": {"small": {"server": {"url": "http://x/v1", "modle": "m"}}}}, "did you mean `model`?"),
+        ({"prm": {"loss": "infonce"}}, "prm.loss: infonce trains the projection of a step, not its score"),
+        ({"prm": {"loss": {"bce": 0}}}, "prm.loss.bce: Input should be greater than 0"),
+        ({"prm": {"loss": "bec"}}, "prm.loss.bec"),
     ],
 )
 def test_what_cannot_work_is_refused(changes: dict[str, object], expected: str) -> None:
@@ -192,14 +195,18 @@ def test_a_variant_differs_by_its_keys_only() -> None:
                 "ten": {"debates": {"options": {"agents": 10}}},
                 "ten_long": {"base": "ten", "sft": {"epochs": 3}},
                 "other": {"debates": {"protocol": "mad"}},
+                "sum": {"prm": {"loss": {"bce": 1, "infonce": 0.5}}},
+                "pqm": {"base": "sum", "prm": {"loss": "pqm"}},
             },
         }
     )
-    ten, long, other = (made.variant(name) for name in ("ten", "ten_long", "other"))
+    ten, long, other, *sums = (made.variant(name) for name in ("ten", "ten_long", "other", "sum", "pqm"))
     assert (ten.debates.options["agents"], ten.debates.options["rounds"], ten.debates.temperature) == (10, 3, 0.7)
     assert (long.debates, long.sft.epochs) == (ten.debates, 3)
     # Another protocol has other options: those of the run's are not taken over.
     assert (other.debates.options, other.debates.temperature) == ({"rounds": 3}, 0.7)
+    # A sum of losses is one setting.
+    assert [each.prm.loss for each in sums] == [{"bce": 1.0, "infonce": 0.5}, {"pqm": 1.0}]
 
 
 def test_an_experiment_has_the_runs_axes_where_it_names_none() -> None:

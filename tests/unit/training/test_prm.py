@@ -1,5 +1,4 @@
 import json
-import math
 import random
 
 import pytest
@@ -51,38 +50,6 @@ def questions_with_a_planted_error(n: int) -> list[list[StepExample]]:
     return groups
 
 
-@pytest.mark.parametrize(
-    ("positive", "negatives", "tau", "expected"),
-    [
-        (0.8, [0.3, 0.6], 0.1, 0.132845),
-        (0.8, [0.3, 0.6], 1.0, 0.885939),
-        (0.5, [0.5, 0.5], 0.1, math.log(3)),
-    ],
-)
-def test_contrastive_loss_golden_values(positive, negatives, tau, expected):
-    """G1."""
-    loss = prm.contrastive_loss(
-        torch.tensor([positive]), torch.tensor([negatives]), torch.ones(1, 2, dtype=torch.bool), tau
-    )
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_contrastive_loss_ignores_padding_and_order():
-    positive, mask = torch.tensor([0.8, 0.4]), torch.tensor([[True, True], [True, False]])
-    loss = prm.contrastive_loss(positive, torch.tensor([[0.3, 0.6], [0.1, 0.99]]), mask, 0.1)
-    other = prm.contrastive_loss(positive, torch.tensor([[0.6, 0.3], [0.1, 0.0]]), mask, 0.1)
-    assert loss.item() == pytest.approx(other.item(), abs=1e-6)
-    assert loss.item() == pytest.approx((0.132845 + math.log1p(math.exp(-3))) / 2, abs=1e-5)
-
-
-def test_contrastive_loss_stays_finite():
-    positive = torch.tensor([0.0], requires_grad=True)
-    loss = prm.contrastive_loss(positive, torch.tensor([[1.0]]), torch.ones(1, 1, dtype=torch.bool), 1e-3)
-    loss.backward()
-    assert loss.item() == pytest.approx(1000.0)
-    assert positive.grad.isfinite().all()
-
-
 def test_negatives_are_wrong_steps_of_other_agents():
     traces = [
         trace(1, 0, [("first add 7 and 8", 1), ("which gives 16", 0)]),
@@ -90,9 +57,20 @@ def test_negatives_are_wrong_steps_of_other_agents():
         trace(1, 0, [("first add 9 and 9", 0), ("which gives 18", 0)]),
         trace(1, 2, [("first add 6 and 6", 0)]),
     ]
-    pairs = dict(prm.choose_pairs(traces, n_negatives=8, seed=0))
+    pairs = dict(prm.choose_pairs([traces], settings(negatives=8), seed=0))
     assert pairs == {0: [6], 2: [1, 4, 5, 6], 3: [1, 4, 5, 6]}
-    assert all(len(negatives) == 2 for _, negatives in prm.choose_pairs(traces, 2, 0)[1:])
+    assert all(len(negatives) == 2 for _, negatives in prm.choose_pairs([traces], settings(negatives=2), 0)[1:])
+
+
+@pytest.mark.parametrize(
+    ("negatives_from", "expected"),
+    [("question", {0: [2]}), ("other_questions", {0: [3, 5], 4: [1, 2]}), ("both", {0: [2, 3, 5], 4: [1, 2]})],
+)
+def test_negatives_may_be_steps_of_other_questions(negatives_from, expected):
+    one = [trace(1, 0, [("first add 7 and 8", 1), ("which gives 16", 0)]), trace(1, 1, [("which gives 18", 0)])]
+    two = [trace(2, 0, [("which gives 9", 0), ("first add 2 and 5", 1), ("so it is 8", 0)])]
+    pairs = prm.choose_pairs([one, two], settings(negatives=8, negatives_from=negatives_from), seed=0)
+    assert dict(pairs) == expected
 
 
 def test_questions_without_a_pair_and_long_traces_are_counted(tokenizer):
@@ -116,17 +94,12 @@ def test_a_step_is_read_at_its_last_token(tokenizer, text):
 
 
 def test_stage_1_trains_the_last_layer_and_the_head(folder, tokenizer):
-    """P3: exactly those, and the contrastive term reaches them."""
+    """P3: exactly those."""
     model, _ = prm.open_backbone(folder)
     prm.trainable_in_stage(model, 1)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     expected = {name for name, _ in model.named_parameters() if name.startswith(("backbone.layers.1.", "head."))}
     assert trainable == expected
-    questions, _ = prm.encode_questions(questions_with_a_planted_error(1), tokenizer, settings(), seed=0)
-    batch = questions[0].tensors(tokenizer.pad_token_id)
-    scores = model(batch["input_ids"], batch["attention_mask"], batch["step_tokens"])[batch["valid"]]
-    prm.contrastive_loss(scores[batch["positive"]], scores[batch["negatives"]], batch["mask"], 0.1).backward()
-    assert all(p.grad.abs().sum() > 0 for n, p in model.named_parameters() if n in trainable and n != "head.bias")
     prm.trainable_in_stage(model, 2)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
@@ -215,7 +188,9 @@ def test_program_learns_a_planted_error(folder, tmp_path):
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
     agreed = [[trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]]
     assert run(folder, tmp_path, agreed, settings()) == 1
-    assert "1 without a right and a wrong step" in capfd.readouterr().err
+    assert "1 without steps that prm.loss can tell apart" in capfd.readouterr().err
+    assert run(folder, tmp_path, agreed, settings(loss="bce", held_out_share=0)) == 1
+    assert "all steps are labelled right" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
