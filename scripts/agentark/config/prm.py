@@ -49,7 +49,10 @@ class Prm(Section):
     max_length: int = Field(4096, ge=16, description="tokens; a trace that is longer is left out, never cut")
     max_questions: int | None = Field(None, ge=1, description="questions to train on; none = all")
     held_out_share: float = Field(
-        0.1, ge=0, lt=1, description="share of the questions kept back to measure the PRM's step AUC"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the questions kept back to measure how well it tells right steps from wrong ones",
     )
 
     @field_validator("loss", mode="before")

@@ -58,7 +58,9 @@ def work(args: argparse.Namespace) -> None:
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
     measured = prm.quality(model, tokenizer, held_out)
-    say(f"prm          step AUC {measured['step_auc']} on {measured['held_out_steps']} steps kept back")
+    value, low, high = measured["auroc"].values()
+    n_steps = measured["held_out_steps"]
+    say(f"prm          AUROC {value} [{low}, {high}] on {n_steps} steps of {len(held_out)} questions kept back")
 
     reward_model = args.manifest.parent / "model"
     with processes.gathered(model) as writes:

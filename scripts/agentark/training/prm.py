@@ -8,14 +8,16 @@ long traces does not outweigh the others. Differs from the reference code: the h
 model (theirs were neither trained nor saved), and negatives come from other agents on the same question.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase, Tr
 from agentark.config.prm import Prm, PrmStage
 from agentark.engines import local_models
 from agentark.errors import UserError
+from agentark.evaluation.step_quality import MEASURES, JudgedSteps, estimate
 from agentark.records.questions import GoldType
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
@@ -388,30 +391,34 @@ def score_steps(
     return [by_text.get(i, []) for i in range(len(texts))]
 
 
-def step_auc(scores: Sequence[float], labels: Sequence[int]) -> float | None:
-    """Chance that a consistent step scores above an inconsistent one, ties counting half; None without both."""
-    right = torch.tensor([s for s, label in zip(scores, labels, strict=True) if label == 1], dtype=torch.float64)
-    wrong = torch.tensor([s for s, label in zip(scores, labels, strict=True) if label == 0], dtype=torch.float64)
-    if not len(right) or not len(wrong):
-        return None
-    wrong = wrong.sort().values
-    below = torch.searchsorted(wrong, right, side="left") + torch.searchsorted(wrong, right, side="right")
-    return (below.double().mean() / (2 * len(wrong))).item()
+def judged(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, questions: list[PrmQuestion]) -> JudgedSteps:
+    """The labelled steps of questions with their scores."""
+    encoded = [trace for question in questions for trace in question.encoded]
+    labelled = [(number, trace) for number, question in enumerate(questions) for trace in question.traces]
+    scores = score_encoded(model, encoded, tokenizer.pad_token_id)
+    return JudgedSteps(
+        scores=np.array([score for row in scores for score in row]),
+        right=np.array([label == 1 for _, trace in labelled for label in trace.labels], dtype=bool),
+        question=np.array([number for number, trace in labelled for _ in trace.labels], dtype=int),
+        trace=np.array([number for number, (_, trace) in enumerate(labelled) for _ in trace.labels], dtype=int),
+    )
 
 
 def quality(
     model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, questions: list[PrmQuestion]
 ) -> dict[str, Any]:
-    """How well the scores tell consistent steps from others, on questions kept out of the training."""
-    encoded = [trace for question in questions for trace in question.encoded]
-    labels = [label for question in questions for trace in question.traces for label in trace.labels]
-    scores = [score for row in score_encoded(model, encoded, tokenizer.pad_token_id) for score in row]
-    auc = step_auc(scores, labels)
+    """How well the scores tell right steps from wrong ones, on questions kept out of the training."""
+    steps = judged(model, tokenizer, questions)
+    measured = {name: asdict(estimate(measure, steps)) for name, measure in MEASURES.items()}
     return {
         "held_out_questions": len(questions),
-        "held_out_steps": len(labels),
-        "held_out_steps_consistent": sum(labels),
-        "step_auc": None if auc is None else round(auc, 4),
+        "held_out_steps": len(steps.right),
+        "held_out_steps_right": int(steps.right.sum()),
+        # JSON has no NaN.
+        **{
+            name: {key: None if math.isnan(value) else round(value, 4) for key, value in found.items()}
+            for name, found in measured.items()
+        },
     }
 
 

@@ -146,19 +146,6 @@ def test_a_step_is_scored_from_what_stands_before_it(folder, tokenizer, float32)
     assert whole[:3] == pytest.approx(cut, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("scores", "labels", "expected"),
-    [
-        ([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0], 0.75),
-        ([0.5, 0.5], [1, 0], 0.5),
-        ([0.1, 0.2, 0.9], [0, 0, 1], 1.0),
-        ([0.5], [1], None),
-    ],
-)
-def test_step_auc(scores, labels, expected):
-    assert prm.step_auc(scores, labels) == expected
-
-
 def run(folder, tmp_path, groups, chosen) -> int:
     write_text(tmp_path / "prm.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", [row for group in groups for row in group])
@@ -177,7 +164,7 @@ def test_program_learns_a_planted_error(folder, tmp_path):
     facts = json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"]
     assert facts["questions_trained_on"] == 30
     assert facts["held_out_questions"] == 10
-    assert facts["step_auc"] > 0.95
+    assert facts["auroc"]["low"] > 0.95
     model, tokenizer = prm.load_prm(manifests.model_folder(tmp_path / "out" / "manifest.json"))
     asked = questions_with_a_planted_error(1)[0][0]
     ((right, wrong),) = prm.score_steps(model, tokenizer, [asked], ["add 55 which gives 7.\nadd 44 which gives 8."])

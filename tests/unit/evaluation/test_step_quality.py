@@ -1,0 +1,101 @@
+"""Measures of step scores: by hand, by definition, and how often their intervals hold the truth."""
+
+import numpy as np
+import pytest
+
+from agentark.evaluation import step_quality
+from agentark.evaluation.step_quality import JudgedSteps, estimate
+
+
+def judged(scores: list[float], right: list[int], question: list[int] | None = None, trace: list[int] | None = None):
+    n = len(scores)
+    return JudgedSteps(
+        np.array(scores, dtype=float),
+        np.array(right, dtype=bool),
+        np.array(question or [0] * n),
+        np.array(trace or [0] * n),
+    )
+
+
+def value(name: str, steps: JudgedSteps, weights: list[float] | None = None) -> float:
+    return step_quality.MEASURES[name](steps, np.array(weights or np.ones(len(steps.scores))))
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "expected"),
+    [([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0], 0.75), ([0.5, 0.5], [1, 0], 0.5), ([0.1, 0.2, 0.9], [0, 0, 1], 1.0)],
+)
+def test_auroc(scores, right, expected):
+    assert value("auroc", judged(scores, right)) == expected
+
+
+@pytest.mark.parametrize("right", [[1, 1], [0, 0]])
+def test_without_both_kinds_of_steps_there_is_nothing_to_tell(right):
+    steps = judged([0.2, 0.9], right)
+    assert np.isnan(value("auroc", steps))
+    assert np.isnan(estimate(step_quality.auroc, steps).low)
+
+
+def test_average_precision_of_wrong_steps():
+    """Wrong steps stand at places 1 and 3 from below: (1/1 + 2/3) / 2. Ties are one threshold."""
+    assert value("wrong_step_precision", judged([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1])) == pytest.approx(5 / 6)
+    assert value("wrong_step_precision", judged([0.5] * 4, [0, 1, 1, 1])) == pytest.approx(0.25)
+
+
+def test_calibration_error():
+    """Half of the steps score 0.95 and are right in half of the cases; the others 0.05, and never."""
+    assert value("calibration_error", judged([0.95, 0.95, 0.05, 0.05], [1, 0, 0, 0])) == pytest.approx(0.25)
+
+
+def test_first_error():
+    """Two traces with an error, one found at its place; two without, one passed."""
+    steps = judged(
+        scores=[0.9, 0.2, 0.1, 0.9, 0.9, 0.9, 0.9, 0.3],
+        right=[1, 0, 0, 0, 1, 1, 1, 1],
+        trace=[0, 0, 0, 1, 1, 2, 3, 3],
+    )
+    assert value("first_error_f1", steps) == pytest.approx(0.5)
+    assert value("first_error_f1", judged([0.1, 0.1], [1, 0], trace=[0, 1])) == 0.0
+
+
+@pytest.mark.parametrize("name", list(step_quality.MEASURES))
+def test_a_weight_is_a_number_of_copies(name):
+    generator = np.random.default_rng(0)
+    question = np.repeat(np.arange(12), 5)
+    scores, right = generator.random(60).round(1), generator.random(60) < 0.6
+    weights = generator.integers(0, 3, 12)
+    ours = step_quality.MEASURES[name](JudgedSteps(scores, right, question, question), weights[question].astype(float))
+    copies = np.concatenate([np.flatnonzero(question == q) for q in range(12) for _ in range(weights[q])])
+    trace = np.repeat(np.arange(weights.sum()), 5)
+    theirs = step_quality.MEASURES[name](JudgedSteps(scores[copies], right[copies], trace, trace), np.ones(len(copies)))
+    assert ours == pytest.approx(theirs)
+
+
+def test_the_interval_draws_questions_not_steps():
+    """Ten copies of a question's steps tell no more than one: the interval must not shrink."""
+    generator = np.random.default_rng(1)
+    question = np.repeat(np.arange(30), 4)
+    right = generator.random(120) < 0.5
+    scores = right * 0.3 + generator.random(120)
+    steps = JudgedSteps(scores, right, question, question)
+    copied = JudgedSteps(*(np.repeat(column, 10) for column in (scores, right, question, question)))
+    one, ten = estimate(step_quality.auroc, steps), estimate(step_quality.auroc, copied)
+    assert (ten.value, ten.low, ten.high) == pytest.approx((one.value, one.low, one.high))
+    assert one.low < one.value < one.high
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    """Scores of right steps are normal and 1 above those of wrong ones, with a shift that a question's steps share: the
+    AUROC over all steps is Phi(1 / sqrt(2 (1 + 0.5^2)))."""
+    from scipy.stats import norm
+
+    truth = norm.cdf(1 / np.sqrt(2 * 1.25))
+    generator = np.random.default_rng(2)
+    held = 0
+    for _ in range(60):
+        question = np.repeat(np.arange(100), 4)
+        right = generator.random(400) < 0.5
+        scores = right + generator.normal(size=400) + np.repeat(0.5 * generator.normal(size=100), 4)
+        found = estimate(step_quality.auroc, JudgedSteps(scores, right, question, question))
+        held += found.low <= truth <= found.high
+    assert 53 <= held <= 60
