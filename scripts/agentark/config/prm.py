@@ -40,6 +40,9 @@ class Prm(Section):
         PrmStage(learning_rate=1e-4, epochs=3), description="trains the last layer and the reward head"
     )
     stage2: PrmStage = Field(PrmStage(learning_rate=1e-6, epochs=1), description="trains all weights")
+    lora_rank: int | None = Field(
+        None, ge=1, description="train LoRA adapters of this rank, and the head; none = all weights"
+    )
     batch_size: int = Field(16, ge=1, description="questions an update")
     tokens_per_pass: int = Field(
         16384,

@@ -54,7 +54,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
 
     torch.manual_seed(args.seed)
-    model, stored = prm.open_backbone(folder, projects="infonce" in settings.loss)
+    model, stored = prm.open_backbone(folder, "infonce" in settings.loss, settings.lora_rank)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
     measured = prm.quality(model, tokenizer, held_out)

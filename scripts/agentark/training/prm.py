@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -297,9 +298,11 @@ def _steps(model: nn.Module, part: dict[str, Tensor]) -> tuple[Tensor, Tensor | 
 
 
 def trainable_in_stage(model: ProcessRewardModel, stage: int) -> None:
-    """Stage 1 trains the last layer and what is not the backbone's, stage 2 everything."""
-    model.backbone.requires_grad_(stage == 2)
-    model.backbone.layers[-1].requires_grad_(True)
+    """Stage 1 trains the last layer and what is not the backbone's, stage 2 everything; with adapters, only those."""
+    adapted = isinstance(model.backbone, PeftModel)
+    last = f".layers.{model.backbone.config.get_text_config().num_hidden_layers - 1}."
+    for name, parameter in model.backbone.named_parameters(prefix="."):
+        parameter.requires_grad_((stage == 2 or last in name) and ("lora_" in name or not adapted))
 
 
 def fit(
@@ -422,16 +425,22 @@ def quality(
     }
 
 
-def open_backbone(folder: Path, projects: bool = False) -> tuple[ProcessRewardModel, torch.dtype]:
+def open_backbone(
+    folder: Path, projects: bool = False, lora_rank: int | None = None
+) -> tuple[ProcessRewardModel, torch.dtype]:
     """A fresh PRM on a student's weights, in float32, and the precision to save it in."""
     backbone = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, trust_remote_code=False)
     stored = torch.float32 if backbone.dtype == torch.float32 else torch.bfloat16
-    return ProcessRewardModel(weights.master_copy(backbone), projects), stored
+    backbone = weights.master_copy(backbone)
+    if lora_rank:
+        backbone = get_peft_model(backbone, weights.lora(lora_rank, task=None))
+    return ProcessRewardModel(backbone, projects), stored
 
 
 def save_prm(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype) -> None:
-    """A self-contained folder; the head and the projector are small and stay in float32."""
-    model.backbone.to(dtype).save_pretrained(folder)
+    """A self-contained folder, adapters merged; the head and the projector are small and stay in float32."""
+    merged = model.backbone.merge_and_unload() if isinstance(model.backbone, PeftModel) else model.backbone
+    merged.to(dtype).save_pretrained(folder)
     ours = {name: tensor.float().cpu() for name, tensor in model.state_dict().items() if "backbone." not in name}
     save_file(ours, folder / HEAD_FILE)
     tokenizer.save_pretrained(folder)

@@ -34,11 +34,11 @@ def master_copy(model: PreTrainedModel) -> PreTrainedModel:
     return model if processes.zero_stage() else model.float()
 
 
-def lora(rank: int | None) -> LoraConfig | None:
+def lora(rank: int | None, task: str | None = "CAUSAL_LM") -> LoraConfig | None:
     """All linear layers but the output head, which TRL reads directly."""
     if rank is None:
         return None
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task)
 
 
 def save(

@@ -104,15 +104,30 @@ def test_stage_1_trains_the_last_layer_and_the_head(folder, tokenizer):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_all_parameters_are_trained_and_saved(folder, tokenizer, tmp_path, float32):
-    """P2: after both stages every parameter has changed, and a loaded PRM gives the same scores."""
-    model, stored = prm.open_backbone(folder)
+def test_with_adapters_each_stage_trains_them_alone(folder):
+    model, _ = prm.open_backbone(folder, lora_rank=2)
+    for stage in (1, 2):
+        prm.trainable_in_stage(model, stage)
+        trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        adapters = {
+            name for name, _ in model.named_parameters() if "lora_" in name and (stage == 2 or ".layers.1." in name)
+        }
+        assert trainable == adapters | {"head.weight", "head.bias"}
+        assert adapters
+
+
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_all_parameters_are_trained_and_saved(folder, tokenizer, tmp_path, float32, lora_rank):
+    """P2: after both stages every parameter (or adapter) has changed, and a loaded PRM gives the same scores."""
+    model, stored = prm.open_backbone(folder, projects=True, lora_rank=lora_rank)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     groups = questions_with_a_planted_error(8)
     questions, _ = prm.encode_questions(groups, tokenizer, settings(), seed=0)
-    prm.fit(model, tokenizer, questions, settings(), 0, tmp_path / "checkpoints")
+    chosen = settings(loss={"contrastive": 1, "infonce": 1})
+    prm.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
     unchanged = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
-    assert unchanged == []
+    frozen = [name for name in before if lora_rank and name.startswith("backbone.") and "lora_" not in name]
+    assert unchanged == frozen
     (tmp_path / "saved").mkdir()
     prm.save_prm(model, tokenizer, tmp_path / "saved", stored)
     loaded, loaded_tokenizer = prm.load_prm(tmp_path / "saved")
