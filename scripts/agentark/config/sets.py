@@ -57,6 +57,15 @@ class Sets(Section):
         description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
         "(`consensus`), or when a continuation from it ends right (`rollouts`)",
     )
+    prm_after_error: Literal["keep", "drop", "wrong"] = Field(
+        "keep",
+        description="steps after a trace's first wrong one: labelled like the others, left out, or wrong like it",
+    )
+    prm_questions: Literal["divided", "all"] = Field(
+        "divided",
+        description="questions with right and with wrong traces (Eq. 7 needs both), or also those where all agree, "
+        "which `bce` and `pqm` can use",
+    )
     rollouts: int = Field(8, ge=1, description="continuations a step for `prm_labels: rollouts`")
     rollout_model: str | None = Field(None, description="model that continues traces for `prm_labels: rollouts`")
     contamination: Literal["fail", "drop", "report"] = Field(
@@ -78,10 +87,10 @@ class Sets(Section):
         fields = {
             "rsft": {*teaching, "rsft_traces"},
             "da": {*teaching, "da_traces", "da_selection"},
-            "prm": {*amount, "prm_traces", "prm_labels"},
+            "prm": {*amount, "prm_traces", "prm_labels", "prm_after_error", "prm_questions"},
             "rl": {"share"},
             "judged": {"trajectories", "min_correct_agents", "require_reasoning", "corrective", "da_traces"},
-            "rollouts": {"trajectories", "prm_traces", "rollouts"},
+            "rollouts": {"trajectories", "prm_traces", "prm_questions", "rollouts"},
             "overlap": {"contamination", "near_duplicates"},
             **{control: {"trajectories"} for control in get_args(Control)},
         }

@@ -16,7 +16,7 @@ def step_examples(
 ) -> list[StepExample]:
     """PRM rows of one question: about as many right as wrong traces, each step labelled as `sets.prm_labels` says.
 
-    A question without both labels gives no row: Eq. 7 needs a negative.
+    A question without both labels gives no row, unless `sets.prm_questions` is `all`.
 
     Args:
         values: of the steps, by trace id, for `prm_labels: rollouts`; a trace without any gives no row.
@@ -33,6 +33,11 @@ def step_examples(
             labels = [int(trace.correct)] * len(steps)
         else:
             labels = [int(trace.correct or _normalised(text[a:b]) in agreed) for a, b in steps]
+        if 0 in labels and settings.prm_after_error != "keep":
+            n_before = labels.index(0)
+            labels = labels[:n_before] + [0] * (len(labels) - n_before)
+            if settings.prm_after_error == "drop":
+                labels, steps = labels[: n_before + 1], steps[: n_before + 1]
         rows.append(
             StepExample(
                 trace_id=trace.trace_id,
@@ -49,18 +54,19 @@ def step_examples(
             )
         )
     both = {label for row in rows for label in row.labels} == {0, 1}
-    return rows if both else []
+    return rows if both or settings.prm_questions == "all" else []
 
 
 def traces_for_steps(traces: Sequence[Trace], settings: Sets) -> list[tuple[Trace, str, list[Span]]]:
-    """The traces whose steps train the PRM, with text and steps: right and wrong ones, about as many; else none."""
+    """The traces whose steps train the PRM, with text and steps: right and wrong ones, about as many; none without
+    both, unless `sets.prm_questions` is `all`."""
     used = of_first_agents(traces, settings.trajectories)
     usable = [t for t in used if t.agent != AGGREGATOR and not t.truncated and t.answer is not None]
     distinct = list({as_completion(t)[0]: t for t in usable}.values())
     right = [t for t in distinct if t.correct]
     wrong = [t for t in distinct if not t.correct]
     n_traces, half, n_right, n_wrong = settings.prm_traces, settings.prm_traces // 2, len(right), len(wrong)
-    if not n_right or not n_wrong:
+    if settings.prm_questions == "divided" and not (n_right and n_wrong):
         return []
     right, wrong = right[: max(n_traces - n_wrong, half)], wrong[: max(n_traces - n_right, half)]
     texts = ((trace, as_completion(trace)[0]) for trace in right + wrong)

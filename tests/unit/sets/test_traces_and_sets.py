@@ -234,6 +234,24 @@ def test_a_question_without_both_labels_gives_no_steps() -> None:
     assert labelled_steps.step_examples(list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER)))), Sets()) == []
 
 
+def test_questions_on_which_all_agree_can_be_kept() -> None:
+    debate = list(traces_of(held(turn(0, 1, RIGHT), turn(1, 1, OTHER))))
+    rows = labelled_steps.step_examples(debate, Sets(prm_questions="all"))
+    assert {label for row in rows for label in row.labels} == {1}
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize(("after", "expected"), [("keep", [1, 0, 1]), ("drop", [1, 0]), ("wrong", [1, 0, 0])])
+def test_steps_after_the_first_wrong_one(after, expected) -> None:
+    """The last step stands in a right trace too."""
+    right, wrong = "2 + 3 = 5\n5 + 4 = 9\nThe answer is 9.", "2 + 3 = 5\n5 + 4 = 8\nSo it goes on.\nThe answer is 8."
+    right = right.replace("The answer", "So it goes on.\nThe answer")
+    debate = list(traces_of(held(turn(0, 1, right), turn(1, 1, wrong))))
+    row = next(r for r in labelled_steps.step_examples(debate, Sets(prm_after_error=after)) if r.agent == 1)
+    assert row.labels[:3] == expected[:3]
+    assert len(row.labels) == len(row.steps)
+
+
 def test_pass_rate_counts_agents_turns() -> None:
     assert rl_prompts.rl_prompt(traces()).pass_rate == 0.75
 
