@@ -17,7 +17,7 @@ from agentark.records.files import read_rows
 from agentark.records.sets import StepExample
 from agentark.running import stage
 from agentark.running.progress import say
-from agentark.training import prm, processes, session, weights
+from agentark.training import prm, prm_training, processes, session, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +36,9 @@ def work(args: argparse.Namespace) -> None:
     tokenizer = open_tokenizer(folder)
     # The set holds a question's traces side by side.
     rows = itertools.groupby(read_rows(args.set, StepExample), attrgetter("question_id"))
-    questions, counts = prm.encode_questions([list(group) for _, group in rows], tokenizer, settings, args.seed)
+    questions, counts = prm_training.encode_questions(
+        [list(group) for _, group in rows], tokenizer, settings, args.seed
+    )
     held_out, train = split(questions, settings)
     if not train:
         raise UserError(
@@ -56,8 +58,8 @@ def work(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     model, stored = prm.open_backbone(folder, "infonce" in settings.loss, settings.lora_rank)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
-    log = prm.fit(model, tokenizer, train, settings, args.seed, checkpoints)
-    measured = prm.quality(model, tokenizer, held_out)
+    log = prm_training.fit(model, tokenizer, train, settings, args.seed, checkpoints)
+    measured = prm_training.quality(model, tokenizer, held_out)
     value, low, high = measured["auroc"].values()
     n_steps = measured["held_out_steps"]
     say(f"prm          AUROC {value} [{low}, {high}] on {n_steps} steps of {len(held_out)} questions kept back")
@@ -88,7 +90,9 @@ def work(args: argparse.Namespace) -> None:
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
 
 
-def split(questions: list[prm.PrmQuestion], settings: Prm) -> tuple[list[prm.PrmQuestion], list[prm.PrmQuestion]]:
+def split(
+    questions: list[prm_training.PrmQuestion], settings: Prm
+) -> tuple[list[prm_training.PrmQuestion], list[prm_training.PrmQuestion]]:
     """Questions to keep back and to train on: ids are hashes, so their order is a fixed random one."""
     questions = sorted(questions, key=lambda question: question.traces[0].question_id)
     if settings.max_questions is not None:

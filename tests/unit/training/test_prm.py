@@ -10,7 +10,7 @@ from agentark.records.files import write_rows, write_text
 from agentark.records.sets import StepExample
 from agentark.stages import prm as program
 from agentark.traces.steps import split_steps
-from agentark.training import prm
+from agentark.training import prm, prm_training
 
 
 def settings(**changes) -> Prm:
@@ -57,9 +57,11 @@ def test_negatives_are_wrong_steps_of_other_agents():
         trace(1, 0, [("first add 9 and 9", 0), ("which gives 18", 0)]),
         trace(1, 2, [("first add 6 and 6", 0)]),
     ]
-    pairs = dict(prm.choose_pairs([traces], settings(negatives=8), seed=0))
+    pairs = dict(prm_training.choose_pairs([traces], settings(negatives=8), seed=0))
     assert pairs == {0: [6], 2: [1, 4, 5, 6], 3: [1, 4, 5, 6]}
-    assert all(len(negatives) == 2 for _, negatives in prm.choose_pairs([traces], settings(negatives=2), 0)[1:])
+    assert all(
+        len(negatives) == 2 for _, negatives in prm_training.choose_pairs([traces], settings(negatives=2), 0)[1:]
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_negatives_are_wrong_steps_of_other_agents():
 def test_negatives_may_be_steps_of_other_questions(negatives_from, expected):
     one = [trace(1, 0, [("first add 7 and 8", 1), ("which gives 16", 0)]), trace(1, 1, [("which gives 18", 0)])]
     two = [trace(2, 0, [("which gives 9", 0), ("first add 2 and 5", 1), ("so it is 8", 0)])]
-    pairs = prm.choose_pairs([one, two], settings(negatives=8, negatives_from=negatives_from), seed=0)
+    pairs = prm_training.choose_pairs([one, two], settings(negatives=8, negatives_from=negatives_from), seed=0)
     assert dict(pairs) == expected
 
 
@@ -78,7 +80,7 @@ def test_questions_without_a_pair_and_long_traces_are_counted(tokenizer):
     alone = [trace(2, 0, [("first add 7 and 8", 1), ("which gives 16", 0)])]
     good = [trace(3, 0, [("first add 7 and 8", 1)]), trace(3, 1, [("which gives 16", 0)])]
     long = trace(3, 2, [("which gives 16 " * 60, 0)])
-    questions, counts = prm.encode_questions([agreed, alone, [*good, long]], tokenizer, settings(), seed=0)
+    questions, counts = prm_training.encode_questions([agreed, alone, [*good, long]], tokenizer, settings(), seed=0)
     assert len(questions) == 1
     assert len(questions[0].traces) == 2
     assert counts == {"questions": 3, "questions_used": 1, "without_a_pair": 2, "traces": 6, "too_long": 1}
@@ -96,18 +98,18 @@ def test_a_step_is_read_at_its_last_token(tokenizer, text):
 def test_stage_1_trains_the_last_layer_and_the_head(folder, tokenizer):
     """P3: exactly those."""
     model, _ = prm.open_backbone(folder)
-    prm.trainable_in_stage(model, 1)
+    prm_training.trainable_in_stage(model, 1)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     expected = {name for name, _ in model.named_parameters() if name.startswith(("backbone.layers.1.", "head."))}
     assert trainable == expected
-    prm.trainable_in_stage(model, 2)
+    prm_training.trainable_in_stage(model, 2)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_with_adapters_each_stage_trains_them_alone(folder):
     model, _ = prm.open_backbone(folder, lora_rank=2)
     for stage in (1, 2):
-        prm.trainable_in_stage(model, stage)
+        prm_training.trainable_in_stage(model, stage)
         trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         adapters = {
             name for name, _ in model.named_parameters() if "lora_" in name and (stage == 2 or ".layers.1." in name)
@@ -122,9 +124,9 @@ def test_all_parameters_are_trained_and_saved(folder, tokenizer, tmp_path, float
     model, stored = prm.open_backbone(folder, projects=True, lora_rank=lora_rank)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     groups = questions_with_a_planted_error(8)
-    questions, _ = prm.encode_questions(groups, tokenizer, settings(), seed=0)
+    questions, _ = prm_training.encode_questions(groups, tokenizer, settings(), seed=0)
     chosen = settings(loss={"contrastive": 1, "infonce": 1})
-    prm.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
+    prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
     unchanged = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
     frozen = [name for name in before if lora_rank and name.startswith("backbone.") and "lora_" not in name]
     assert unchanged == frozen
@@ -198,7 +200,7 @@ def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
 
 def test_max_questions_are_trained_on_beside_those_kept_back(tokenizer):
     chosen = settings(max_questions=6, held_out_share=0.25)
-    questions, _ = prm.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
+    questions, _ = prm_training.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
     held_out, train = program.split(questions, chosen)
     assert (len(held_out), len(train)) == (2, 6)
     assert not {q.traces[0].question_id for q in held_out} & {q.traces[0].question_id for q in train}

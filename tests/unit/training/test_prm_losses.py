@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from agentark.config.prm import Prm
-from agentark.training import prm, prm_losses
+from agentark.errors import UserError
+from agentark.training import prm, prm_losses, prm_training
 from agentark.training.prm_losses import ScoredSteps
 from tests.unit.training.test_prm import questions_with_a_planted_error, settings, trace
 
@@ -134,10 +135,10 @@ def gradient(folder, tokenizer, tmp_path, chosen: Prm, stage: int = 2) -> dict[s
     """What one update of a fresh model would move, from the trainer's own step."""
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects="infonce" in chosen.loss)
-    prm.trainable_in_stage(model, stage)
-    questions, _ = prm.encode_questions(questions_with_a_planted_error(4), tokenizer, chosen, seed=0)
-    trainer = prm.trainer(model, tokenizer, questions, chosen, chosen.stage2, 0, tmp_path)
-    trainer.training_step(trainer.model, prm.update_of(questions, chosen, tokenizer.pad_token_id, seed=0))
+    prm_training.trainable_in_stage(model, stage)
+    questions, _ = prm_training.encode_questions(questions_with_a_planted_error(4), tokenizer, chosen, seed=0)
+    trainer = prm_training.trainer(model, tokenizer, questions, chosen, chosen.stage2, 0, tmp_path)
+    trainer.training_step(trainer.model, prm_training.update_of(questions, chosen, tokenizer.pad_token_id, seed=0))
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -165,23 +166,23 @@ def test_gradients_reach_exactly_what_the_stage_trains(folder, tokenizer, tmp_pa
 @pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
 def test_every_loss_learns_twenty_questions_by_heart(folder, tokenizer, tmp_path, float32, loss):
     chosen = settings(loss=loss, stage2={"learning_rate": 2e-3, "epochs": 12})
-    questions, _ = prm.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
+    questions, _ = prm_training.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects=isinstance(loss, dict))
-    prm.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
-    assert prm.quality(model, tokenizer, questions)["auroc"]["value"] > 0.99
+    prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
+    assert prm_training.quality(model, tokenizer, questions)["auroc"]["value"] > 0.99
 
 
 def test_a_loss_that_is_no_number_stops_with_the_questions_named(folder, tokenizer, tmp_path, float32):
     model, _ = prm.open_backbone(folder)
     torch.nn.init.constant_(model.head.weight, torch.nan)
-    questions, _ = prm.encode_questions(questions_with_a_planted_error(2), tokenizer, settings(), seed=0)
-    with pytest.raises(prm.UserError, match="0000, 0001"):
-        prm.fit(model, tokenizer, questions, settings(), 0, tmp_path / "checkpoints")
+    questions, _ = prm_training.encode_questions(questions_with_a_planted_error(2), tokenizer, settings(), seed=0)
+    with pytest.raises(UserError, match="0000, 0001"):
+        prm_training.fit(model, tokenizer, questions, settings(), 0, tmp_path / "checkpoints")
 
 
 def test_questions_of_right_steps_alone_are_used_where_the_loss_can(tokenizer):
     agreed = [trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]
     for loss, used in (("contrastive", 0), ("margin", 0), ("bce", 1), ("pqm", 1), ({"margin": 1.0, "bce": 1.0}, 1)):
-        _, counts = prm.encode_questions([agreed], tokenizer, settings(loss=loss), seed=0)
+        _, counts = prm_training.encode_questions([agreed], tokenizer, settings(loss=loss), seed=0)
         assert counts["questions_used"] == used
