@@ -4,7 +4,7 @@ Steps of a question stand or fall together, so that a question, not a step, is w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,14 +88,36 @@ class Estimate:
     high: float
 
 
-def estimate(measure: Callable[[JudgedSteps, np.ndarray], float], steps: JudgedSteps, seed: int = 0) -> Estimate:
-    """A measure with its cluster bootstrap interval: questions are drawn again with replacement, percentiles."""
-    if not len(steps.scores):
+def estimate(measure: Callable[[np.ndarray], float], n_questions: int, seed: int = 0) -> Estimate:
+    """A measure with its cluster bootstrap interval: questions are drawn again with replacement, percentiles.
+
+    Args:
+        measure: of how often each question counts, (Q,) float.
+    """
+    if not n_questions:
         return Estimate(*[float("nan")] * 3)
-    n_questions = int(steps.question.max()) + 1
     generator = np.random.default_rng(seed)
     draws = generator.multinomial(n_questions, np.full(n_questions, 1 / n_questions), size=N_DRAWS)
-    found = np.array([measure(steps, drawn[steps.question].astype(float)) for drawn in draws])
+    found = np.array([measure(drawn.astype(float)) for drawn in draws])
     found = found[~np.isnan(found)]
     low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (float("nan"),) * 2
-    return Estimate(measure(steps, np.ones(len(steps.scores))), float(low), float(high))
+    return Estimate(measure(np.ones(n_questions)), float(low), float(high))
+
+
+def measured(steps: JudgedSteps, n_questions: int) -> dict[str, Estimate]:
+    """All measures of one judge."""
+    return {
+        name: estimate(lambda often, measure=measure: measure(steps, often[steps.question]), n_questions)
+        for name, measure in MEASURES.items()
+    }
+
+
+def gain(steps: JudgedSteps, other: np.ndarray, n_questions: int) -> Estimate:
+    """How much higher the AUROC is than that of another judge of the same steps, whose scores are (N,) float."""
+    beside = replace(steps, scores=other)
+
+    def difference(often: np.ndarray) -> float:
+        weights = often[steps.question]
+        return auroc(steps, weights) - auroc(beside, weights)
+
+    return estimate(difference, n_questions)

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from agentark.config.prm import Prm
-from agentark.engines.local_models import open_tokenizer
+from agentark.engines import local_models
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import read_rows
 from agentark.records.sets import StepExample
 from agentark.running import stage
 from agentark.running.progress import say
-from agentark.training import prm, prm_training, processes, session, weights
+from agentark.training import prm, prm_quality, prm_training, processes, session, weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Prm)
     folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
-    tokenizer = open_tokenizer(folder)
+    tokenizer = local_models.open_tokenizer(folder)
     # The set holds a question's traces side by side.
     rows = itertools.groupby(read_rows(args.set, StepExample), attrgetter("question_id"))
     questions, counts = prm_training.encode_questions(
@@ -55,14 +55,22 @@ def work(args: argparse.Namespace) -> None:
         )
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
 
+    # Before the trainer is there: with ZeRO-3, a model that is opened later is opened in parts.
+    faster = torch.bfloat16 if local_models.multiplies_bf16() else torch.float32
+    untrained = local_models.open_model(folder, faster).to(local_models.device())
+    beside = prm_quality.baselines(untrained, tokenizer, held_out, train)
+    del untrained
+
     torch.manual_seed(args.seed)
     model, stored = prm.open_backbone(folder, "infonce" in settings.loss, settings.lora_rank)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm_training.fit(model, tokenizer, train, settings, args.seed, checkpoints)
-    measured = prm_training.quality(model, tokenizer, held_out)
+    measured = prm_quality.quality(model, tokenizer, held_out, beside)
     value, low, high = measured["auroc"].values()
     n_steps = measured["held_out_steps"]
     say(f"prm          AUROC {value} [{low}, {high}] on {n_steps} steps of {len(held_out)} questions kept back")
+    if not measured["beats_baselines"]:
+        say("prm          not shown to know more than a step's length, its place and its likelihood tell")
 
     reward_model = args.manifest.parent / "model"
     with processes.gathered(model) as writes:

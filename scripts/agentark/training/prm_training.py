@@ -1,20 +1,18 @@
-"""Training of process reward models: which steps meet, what an update is made of, two stages, and how good it got.
+"""Training of process reward models: which steps meet, what an update is made of, and two stages.
 
 Differs from the paper: Eq. 7 sums over the positive steps of a question, we take their mean, so that a question with
 long traces does not outweigh the others. Differs from the reference code: negatives come from other agents on the same
 question.
 """
 
-import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -22,11 +20,10 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from agentark.config.prm import Prm, PrmStage
 from agentark.errors import UserError
-from agentark.evaluation.step_quality import MEASURES, JudgedSteps, estimate
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
 from agentark.training import prm_losses, processes, session
-from agentark.training.prm import EncodedTrace, ProcessRewardModel, encode, pad, score_encoded
+from agentark.training.prm import EncodedTrace, ProcessRewardModel, encode, pad
 from agentark.training.prm_losses import ScoredSteps
 
 
@@ -154,24 +151,27 @@ class PrmTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         parts, ids = inputs.pop("passes"), inputs.pop("ids")
         self.state.num_input_tokens_seen += sum(int(part["attention_mask"].sum()) for part in parts)
-        if len(parts) == 1:
+        # With ZeRO a pass is one for all processes: those with fewer go through the model as often, for nothing.
+        (n_passes,) = processes.largest(len(parts))
+        if n_passes == 1:
             with self.compute_loss_context_manager():
                 loss = self._loss([_steps(model, parts[0])], parts, inputs)
             _refuse_nan(loss, ids)
             self.accelerator.backward(loss)
             return loss.detach()
+        every = parts + parts[:1] * (n_passes - len(parts))
         with torch.no_grad(), self.compute_loss_context_manager():
-            found = [_steps(model, part) for part in parts]
+            found = [_steps(model, part) for part in every]
         leaves = [[None if part is None else part.requires_grad_() for part in outputs] for outputs in found]
-        loss = self._loss(leaves, parts, inputs)
+        loss = self._loss(leaves[: len(parts)], parts, inputs)
         _refuse_nan(loss, ids)
         loss.backward()
-        for part, known in zip(parts, leaves, strict=True):
-            with self._synchronised(model, part is parts[-1]), self.compute_loss_context_manager():
+        for number, (part, known) in enumerate(zip(every, leaves, strict=True), start=1):
+            with self._synchronised(model, number == n_passes), self.compute_loss_context_manager():
                 carried = [
-                    (ours * leaf.grad).sum()
+                    (ours * (0 if leaf.grad is None else leaf.grad)).sum()
                     for ours, leaf in zip(_steps(model, part), known, strict=True)
-                    if leaf is not None and leaf.grad is not None
+                    if leaf is not None
                 ]
                 self.accelerator.backward(torch.stack(carried).sum())
         return loss.detach()
@@ -266,34 +266,3 @@ def trainer(
         train_dataset=questions,
         data_collator=lambda batch: update_of(batch, settings, tokenizer.pad_token_id, seed),
     )
-
-
-def judged(model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, questions: list[PrmQuestion]) -> JudgedSteps:
-    """The labelled steps of questions with their scores."""
-    encoded = [trace for question in questions for trace in question.encoded]
-    labelled = [(number, trace) for number, question in enumerate(questions) for trace in question.traces]
-    scores = score_encoded(model, encoded, tokenizer.pad_token_id)
-    return JudgedSteps(
-        scores=np.array([score for row in scores for score in row]),
-        right=np.array([label == 1 for _, trace in labelled for label in trace.labels], dtype=bool),
-        question=np.array([number for number, trace in labelled for _ in trace.labels], dtype=int),
-        trace=np.array([number for number, (_, trace) in enumerate(labelled) for _ in trace.labels], dtype=int),
-    )
-
-
-def quality(
-    model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, questions: list[PrmQuestion]
-) -> dict[str, Any]:
-    """How well the scores tell right steps from wrong ones, on questions kept out of the training."""
-    steps = judged(model, tokenizer, questions)
-    measured = {name: asdict(estimate(measure, steps)) for name, measure in MEASURES.items()}
-    return {
-        "held_out_questions": len(questions),
-        "held_out_steps": len(steps.right),
-        "held_out_steps_right": int(steps.right.sum()),
-        # JSON has no NaN.
-        **{
-            name: {key: None if math.isnan(value) else round(value, 4) for key, value in found.items()}
-            for name, found in measured.items()
-        },
-    }

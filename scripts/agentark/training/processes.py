@@ -27,12 +27,17 @@ def is_first() -> bool:
 
 def any_says(*flags: bool) -> list[bool]:
     """Each flag as true as in any process, so that all of them stop and save at the same update."""
+    return [bool(flag) for flag in largest(*flags)]
+
+
+def largest(*numbers: int) -> list[int]:
+    """Each number as large as in any process."""
     if not distributed.is_initialized():
-        return list(flags)
+        return list(numbers)
     where = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    together = torch.tensor(flags, dtype=torch.int32, device=where)
+    together = torch.tensor(numbers, dtype=torch.int32, device=where)
     distributed.all_reduce(together, distributed.ReduceOp.MAX)
-    return [bool(flag) for flag in together.tolist()]
+    return together.tolist()
 
 
 def shares(batch_size: int, wanted: int, key: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agentark.evaluation import step_quality
-from agentark.evaluation.step_quality import JudgedSteps, estimate
+from agentark.evaluation.step_quality import JudgedSteps, estimate, gain, measured
 
 
 def judged(scores: list[float], right: list[int], question: list[int] | None = None, trace: list[int] | None = None):
@@ -33,7 +33,7 @@ def test_auroc(scores, right, expected):
 def test_without_both_kinds_of_steps_there_is_nothing_to_tell(right):
     steps = judged([0.2, 0.9], right)
     assert np.isnan(value("auroc", steps))
-    assert np.isnan(estimate(step_quality.auroc, steps).low)
+    assert np.isnan(measured(steps, 1)["auroc"].low)
 
 
 def test_average_precision_of_wrong_steps():
@@ -79,7 +79,7 @@ def test_the_interval_draws_questions_not_steps():
     scores = right * 0.3 + generator.random(120)
     steps = JudgedSteps(scores, right, question, question)
     copied = JudgedSteps(*(np.repeat(column, 10) for column in (scores, right, question, question)))
-    one, ten = estimate(step_quality.auroc, steps), estimate(step_quality.auroc, copied)
+    one, ten = measured(steps, 30)["auroc"], measured(copied, 30)["auroc"]
     assert (ten.value, ten.low, ten.high) == pytest.approx((one.value, one.low, one.high))
     assert one.low < one.value < one.high
 
@@ -96,6 +96,19 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
         question = np.repeat(np.arange(100), 4)
         right = generator.random(400) < 0.5
         scores = right + generator.normal(size=400) + np.repeat(0.5 * generator.normal(size=100), 4)
-        found = estimate(step_quality.auroc, JudgedSteps(scores, right, question, question))
+        steps = JudgedSteps(scores, right, question, question)
+        found = estimate(lambda often, steps=steps: step_quality.auroc(steps, often[steps.question]), 100)
         held += found.low <= truth <= found.high
     assert 53 <= held <= 60
+
+
+def test_a_gain_is_paired():
+    """Two judges that agree but for a constant gain nothing over each other, however wide each one's own interval."""
+    generator = np.random.default_rng(3)
+    question = np.repeat(np.arange(20), 3)
+    right = generator.random(60) < 0.5
+    scores = generator.random(60)
+    steps = JudgedSteps(scores, right, question, question)
+    same, random = gain(steps, scores + 1, 20), gain(JudgedSteps(right * 1.0, right, question, question), scores, 20)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert 0.2 < random.low < random.value < random.high

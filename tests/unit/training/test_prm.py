@@ -182,6 +182,8 @@ def test_program_learns_a_planted_error(folder, tmp_path):
     assert facts["questions_trained_on"] == 30
     assert facts["held_out_questions"] == 10
     assert facts["auroc"]["low"] > 0.95
+    # What a random model finds likely may tell a 7 from an 8 by chance; length and place may not.
+    assert all(facts["gain_over"][name]["low"] > 0.2 for name in ("length", "position"))
     model, tokenizer = prm.load_prm(manifests.model_folder(tmp_path / "out" / "manifest.json"))
     asked = questions_with_a_planted_error(1)[0][0]
     ((right, wrong),) = prm.score_steps(model, tokenizer, [asked], ["add 55 which gives 7.\nadd 44 which gives 8."])

@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from agentark.config.prm import Prm
 from agentark.errors import UserError
-from agentark.training import prm, prm_losses, prm_training
+from agentark.evaluation.step_quality import auroc
+from agentark.training import prm, prm_losses, prm_quality, prm_training
 from agentark.training.prm_losses import ScoredSteps
 from tests.unit.training.test_prm import questions_with_a_planted_error, settings, trace
 
@@ -170,7 +172,9 @@ def test_every_loss_learns_twenty_questions_by_heart(folder, tokenizer, tmp_path
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects=isinstance(loss, dict))
     prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
-    assert prm_training.quality(model, tokenizer, questions)["auroc"]["value"] > 0.99
+    encoded = [trace for question in questions for trace in question.encoded]
+    scores = [score for row in prm.score_encoded(model, encoded, tokenizer.pad_token_id) for score in row]
+    assert auroc(prm_quality.labelled(questions, np.array(scores)), np.ones(len(scores))) > 0.99
 
 
 def test_a_loss_that_is_no_number_stops_with_the_questions_named(folder, tokenizer, tmp_path, float32):

@@ -16,12 +16,14 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.training import prm, processes
 from tests import tiny_model
-from tests.unit.training import test_grpo, test_sft
+from tests.unit.training import test_grpo, test_prm, test_sft
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="it makes believe that there are two devices")
 
 
-def launch(stage: str, n_processes: int, out: Path, *arguments: str | Path, zero: int = 0) -> None:
+def launch(
+    stage: str, n_processes: int, out: Path, *arguments: str | Path, zero: int = 0, n_trainings: int = 1
+) -> None:
     devices = ",".join(map(str, range(n_processes)))
     command = [sys.executable, "-m", "agentark.running.launch", "--gpus", str(n_processes), "--nodes", "1"]
     command += ["--zero", str(zero), f"agentark.stages.{stage}", *map(str, arguments), "--seed", "0"]
@@ -34,7 +36,7 @@ def launch(stage: str, n_processes: int, out: Path, *arguments: str | Path, zero
     )
     log = (out / "log").read_text() if (out / "log").exists() else ""
     assert result.returncode == 0, result.stderr[-4000:] + log[-6000:]
-    assert result.stderr.count("done in") == 1, "one process speaks for all"
+    assert result.stderr.count("done in") == n_trainings, "one process speaks for all"
 
 
 def losses(folder: Path) -> list[float]:
@@ -91,6 +93,36 @@ def test_grpo_runs_in_two_processes(model: Path, tmp_path: Path) -> None:
     arguments = ["--config", tmp_path / "grpo.json", "--policy", model, "--prm", manifest]
     launch("grpo", 2, tmp_path, *arguments, "--set", tmp_path / "set.jsonl")
     assert len(losses(tmp_path)) == 2
+
+
+@pytest.fixture(scope="module")
+def prm_arguments(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """Of two processes, each one's share of an update needs another number of passes."""
+    folder = tmp_path_factory.mktemp("prm")
+    groups = test_prm.questions_with_a_planted_error(8)
+    groups[1::2] = [group[:2] for group in groups[1::2]]
+    write_rows(folder / "set.jsonl", [row for group in groups for row in group])
+    chosen = test_prm.settings(held_out_share=0, tokens_per_pass=100, loss={"bce": 1, "infonce": 0.5})
+    write_text(folder / "prm.json", chosen.model_dump_json())
+    return ["--config", folder / "prm.json", "--model", model, "--set", folder / "set.jsonl"]
+
+
+@pytest.fixture(scope="module")
+def prm_alone(prm_arguments: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("prm_alone")
+    launch("prm", 1, out, *prm_arguments, n_trainings=2)
+    return out
+
+
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_a_reward_model_is_trained_the_same_by_two_processes(
+    prm_arguments: list[str | Path], prm_alone: Path, tmp_path: Path, zero: int
+) -> None:
+    launch("prm", 2, tmp_path, *prm_arguments, zero=zero, n_trainings=2)
+    assert losses(tmp_path) == pytest.approx(losses(prm_alone), rel=1e-2)
+    single, together = (load_file(path / "model" / "head.safetensors") for path in (prm_alone, tmp_path))
+    assert together.keys() == single.keys()
+    assert {"head.weight", "projector.0.weight"} <= together.keys()
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
