@@ -44,6 +44,10 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
+def faster_dtype() -> torch.dtype:
+    return torch.bfloat16 if multiplies_bf16() else torch.float32
+
+
 def multiplies_bf16() -> bool:
     """Whether the hardware multiplies in bfloat16 faster than in float32.
 

@@ -172,6 +172,4 @@ class Transformers:
 
 def _dtype(name: str) -> torch.dtype:
     """`auto` is the faster one of bfloat16 and float32."""
-    if name != "auto":
-        return getattr(torch, name)
-    return torch.bfloat16 if local_models.multiplies_bf16() else torch.float32
+    return local_models.faster_dtype() if name == "auto" else getattr(torch, name)

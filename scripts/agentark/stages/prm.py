@@ -56,8 +56,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
 
     # Before the trainer is there: with ZeRO-3, a model that is opened later is opened in parts.
-    faster = torch.bfloat16 if local_models.multiplies_bf16() else torch.float32
-    untrained = local_models.open_model(folder, faster).to(local_models.device())
+    untrained = local_models.open_model(folder, local_models.faster_dtype()).to(local_models.device())
     beside = prm_quality.baselines(untrained, tokenizer, held_out, train)
     del untrained
 
