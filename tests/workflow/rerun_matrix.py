@@ -162,10 +162,17 @@ CHANGES = [
     ),
     edit(
         "a function that one stage uses",
+        f"{MODULES}/training/grpo.py",
+        "def fit(",
+        "CHANGED = 1\n\n\ndef fit(",
+        PAD | TABLES,
+    ),
+    edit(
+        "a function that two stages use",
         f"{MODULES}/training/rewards.py",
         "def aggregate(",
         "CHANGED = 1\n\n\ndef aggregate(",
-        PAD | TABLES,
+        {"train_prm": 1} | PAD | TABLES,
     ),
     edit(
         "the protocol in use, also your own",
