@@ -62,8 +62,11 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "tables/comparisons.csv",
         "tables/debates.csv",
         "tables/sets.csv",
+        "tables/prm.csv",
+        "tables/prm.txt",
         "figures/accuracy.svg",
         "figures/sets.svg",
+        "figures/prm.svg",
         "figures/debates.html",
     ):
         assert (results / name).stat().st_size > 0, name

@@ -15,7 +15,7 @@ from tests.workflow import rerun_matrix
 from tests.workflow.finished_run import ROOT, Checkout
 
 WHOLE_DEMO = {
-    "freeze_settings": 16,
+    "freeze_settings": 17,
     "prepare_model": 1,
     "make_questions": 1,
     "hold_debates": 1,
@@ -27,9 +27,11 @@ WHOLE_DEMO = {
     "train_grpo": 1,
     "evaluate_base": 1,
     "evaluate_student": 3,
+    "score_steps": 1,
     "summarise": 1,
     "summarise_debates": 1,
     "summarise_sets": 1,
+    "summarise_prm": 1,
     "plot_accuracy": 1,
 }
 
@@ -262,7 +264,18 @@ def test_rulegraph_and_catalogue_entry(copy: Checkout) -> None:
 
 def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> None:
     """Targets apart, each rule has a docstring, a log, a benchmark, memory, run time and a code digest."""
-    targets = {"all", "models", "questions", "debates", "traces", "sets", "prm", "students", "evaluations"}
+    targets = {
+        "all",
+        "models",
+        "questions",
+        "debates",
+        "traces",
+        "sets",
+        "prm",
+        "prm_quality",
+        "students",
+        "evaluations",
+    }
     seen = set()
     for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
         text = file.read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ STUDY = {
 TABLE = {"freeze_settings": 1, "summarise": 1, "plot_accuracy": 1}
 """Of one experiment: which rows a table is about is one of its settings."""
 WHOLE: Jobs = {
-    "freeze_settings": 24,  # 14 of the stages, 5 of the tables' parts, one that each variant changes, and the team's
+    "freeze_settings": 25,  # 15 of the stages, 5 of the tables' parts, one that each variant changes, and the team's
     "prepare_model": 1,
     "make_questions": 1,
     "find_overlap": 1,
@@ -39,12 +39,14 @@ WHOLE: Jobs = {
     "build_set": 6,  # rsft, da, prm, rl; another rsft of four agents, another da of two traces
     "train_sft": 5,  # rsft, da, da after rsft; rsft of four agents, da of two traces
     "train_prm": 2,
+    "score_steps": 2,
     "train_grpo": 3,
     "evaluate_student": 8,
     "summarise": 5,
     "plot_accuracy": 5,
     "summarise_debates": 1,
     "summarise_sets": 1,
+    "summarise_prm": 1,
 }
 
 
@@ -93,7 +95,7 @@ def own(checkout: Checkout, variant: str) -> set[str]:
 def test_a_variant_has_of_its_own_what_its_settings_change_and_what_follows(finished: Checkout) -> None:
     assert own(finished, "agents4") == {"debates", "traces", "sets", "students", "evaluations"}
     assert own(finished, "few") == {"sets", "students", "evaluations"}
-    assert own(finished, "wide") == {"prm", "students", "evaluations"}
+    assert own(finished, "wide") == {"prm", "scores", "students", "evaluations"}
     assert own(finished, "slow") == {"students", "evaluations"}
 
 
@@ -126,7 +128,7 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
     "an experiment made smaller": (differing({}, experiments={"stacked": {"methods": ["da_after_rsft"]}}), TABLE),
     "a variant's setting": (
         differing({}, variants={"wide": {"prm": {"tau": 0.3}}}),
-        {**AGAIN, "freeze_settings": 1, "train_prm": 1, "train_grpo": 1},
+        {**AGAIN, "freeze_settings": 1, "train_prm": 1, "score_steps": 1, "summarise_prm": 1, "train_grpo": 1},
     ),
     "another recipe of the same name": (
         differing({}, recipes={"pad": ["pad"]}),

@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets}.csv and figures/, those
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets,prm}.csv and figures/, those
 of an experiment in folders of its name."""
 
 
@@ -115,6 +115,51 @@ rule summarise_sets:
     shell:
         "python -m agentark.stages.summarise_sets --cards {input.cards:q} --out {output.table:q}"
         " --figure {output.figure:q} > {log:q} 2>&1"
+
+
+rule summarise_prm:
+    """What reward models know, beside judges that know nothing."""
+    input:
+        lambda wildcards: [
+            file.replace(".jsonl.zst", ".manifest.json")
+            for file in score_files(wildcards)
+        ],
+        scores=ancient(lambda wildcards: score_files(wildcards)),
+    output:
+        table=report(
+            "results/{run}/tables/prm.csv",
+            caption="../report/prm.rst",
+            category="Reward models",
+            labels={"run": "{run}", "what": "table"},
+        ),
+        text="results/{run}/tables/prm.txt",
+        figure=report(
+            "results/{run}/figures/prm.svg",
+            caption="../report/prm.rst",
+            category="Reward models",
+            labels={"run": "{run}", "what": "figure"},
+        ),
+    log:
+        "results/{run}/logs/summarise_prm.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_prm.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(4000),
+        runtime=minutes(60),
+    params:
+        code=code_digest("summarise_prm"),
+        published=[
+            f"{name}={benchmark.published}"
+            for name, benchmark in CONFIG.prm_evaluation.benchmarks.items()
+            if benchmark.published
+        ],
+    shell:
+        "python -m agentark.stages.summarise_prm --scores {input.scores:q} --published {params.published:q}"
+        " --out {output.table:q} --text {output.text:q} --figure {output.figure:q} > {log:q} 2>&1"
 
 
 rule summarise_verification:

@@ -79,7 +79,7 @@ if CONFIG.hardware.container:
 wildcard_constraints:
     # The run itself, or one of its variants.
     run=f"{re.escape(CONFIG.run)}(/{FOLDER}/{NAME})?",
-    settings=f"[a-z]+(/{NAME})?",
+    settings=f"[a-z_]+(/{NAME})?",
     part=f"({NAME}/)?",
     dataset=NAME,
     benchmark=NAME,

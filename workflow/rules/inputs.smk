@@ -20,6 +20,9 @@ def log_files():
 LOG_FILES = log_files()
 
 
+FILES = (".json", ".jsonl", ".parquet")
+
+
 def question_files(wildcards):
     """Local files that a dataset reads, so that a changed file makes its questions anew."""
     dataset = CONFIG.datasets[wildcards.dataset]
@@ -27,11 +30,7 @@ def question_files(wildcards):
         return LOG_FILES
     parts = [part for part in (dataset.train, dataset.validation, dataset.test) if part]
     sources = {part.source or dataset.source for part in parts}
-    return sorted(
-        source
-        for source in sources
-        if Path(source).suffix in (".json", ".jsonl", ".parquet")
-    )
+    return sorted(source for source in sources if Path(source).suffix in FILES)
 
 
 def manifests(names):
@@ -133,6 +132,51 @@ def beginning(wildcards):
 def reward_model(config):
     backbone = config.prm.model or "{student}"
     return f"prm/{{teacher}}/{{train_set}}/{backbone}/{{seed}}/manifest.json"
+
+
+STEP_BENCHMARKS = list(CONFIG.prm_evaluation.benchmarks)
+
+
+def step_benchmark_file(name):
+    """The local file that a step benchmark reads."""
+    source = CONFIG.prm_evaluation.benchmarks[name].source
+    return [source] if Path(source).suffix in FILES else []
+
+
+def step_benchmarks(suffix):
+    """Function of a job: the step benchmarks, which every reward model is measured on."""
+    return lambda wildcards: [f"steps/{name}.{suffix}" for name in STEP_BENCHMARKS]
+
+
+def benchmarks_of_debates(wildcards):
+    """The benchmarks on which the teacher of a reward model debates, in the parts of the study that have both."""
+    parts = [
+        part
+        for part in CONFIG.parts.values()
+        if wildcards.teacher in part.teachers and wildcards.train_set in part.train_sets
+    ]
+    names = dict.fromkeys(name for part in parts for name in part.benchmarks)
+    return [name for name in names if holds_debates() or is_logged(name)]
+
+
+def held_out_debates(suffix):
+    """Function of a job: the debates of a reward model's teacher on the benchmarks, on which nothing was trained."""
+
+    def files(wildcards):
+        who = wildcards.teacher
+        if holds_debates():
+            kind = suffix if suffix == "manifest.json" else f"debates.{suffix}"
+            return [
+                f"evaluations/base/{who}/{name}.{kind}"
+                for name in benchmarks_of_debates(wildcards)
+            ]
+        kind = "0" if suffix == "manifest.json" else "held_out"
+        return [
+            f"debates/{who}/{name}/{kind}.{suffix}"
+            for name in benchmarks_of_debates(wildcards)
+        ]
+
+    return files
 
 
 def benchmark_files(*names):

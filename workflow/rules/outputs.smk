@@ -33,9 +33,23 @@ def tables_of_part(name):
 def result_files(wildcards):
     """Everything a user opens."""
     names = ["debates", "sets"]
+    names += ["prm"] if score_files(wildcards) else []
     names += ["verification"] if any_verifier() else []
     files = [f"{folder_of(MAIN)}/tables/{name}.csv" for name in names]
     return files + [file for name in CONFIG.parts for file in tables_of_part(name)]
+
+
+def score_files(wildcards):
+    """The scores of every reward model that trains a student."""
+    scores = "scores/{teacher}/{train_set}/{backbone}/{seed}/{score_shard}.jsonl.zst"
+    parts = [
+        part
+        for part in CONFIG.parts.values()
+        if any("pad" in CONFIG.recipe(name) for name in part.methods)
+    ]
+    return list(
+        dict.fromkeys(file for part in parts for file in files_of(part, scores))
+    )
 
 
 def any_verifier():
@@ -47,7 +61,7 @@ def any_verifier():
 
 
 def show_summary():
-    for name in ("debates", "summary"):
+    for name in ("debates", "prm", "summary"):
         table = Path(folder_of(MAIN), "tables", f"{name}.txt")
         if table.is_file():
             logger.info(table.read_text(encoding="utf-8"))

@@ -110,12 +110,14 @@ def axes_of(part, variant):
             {*part.students, *(part.teachers if holds_debates() else [])}
         ),
         # Logged debates are scored on the logs' own held-out questions.
-        "logged": [
-            name
-            for name in part.benchmarks
-            if CONFIG.datasets[name].source == IMPORTED_QUESTIONS
-        ],
+        "logged": [name for name in part.benchmarks if is_logged(name)],
+        "score_shard": range(CONFIG.prm_evaluation.shards),
     }
+
+
+def is_logged(dataset):
+    """Whether a dataset's questions are those of the debate logs."""
+    return CONFIG.datasets[dataset].source == IMPORTED_QUESTIONS
 
 
 def holds_debates():

@@ -31,6 +31,13 @@ def _exist(key: str, names: Iterable[str], where: str, known: Iterable[str]) -> 
             raise ValueError(f"{key}: `{name}` is not under `{where}`{did_you_mean(name, known)}")
 
 
+def step_benchmarks(config: "Config") -> None:
+    """They share a table with the benchmarks."""
+    for name in config.prm_evaluation.benchmarks:
+        if name in config.datasets:
+            raise ValueError(f"prm_evaluation.benchmarks.{name} has the name of a dataset: call one of them otherwise")
+
+
 def models(config: "Config") -> None:
     """Names in `teams`, and students that teach."""
     for name, team in config.teams.items():

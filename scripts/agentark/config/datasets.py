@@ -13,6 +13,9 @@ IMPORTED_QUESTIONS = "debate-logs"
 """`source` of a dataset whose questions are those of the imported debate logs."""
 
 
+AnswerType = Literal["number", "latex", "choice", "boolean", "text", "free"]
+
+
 class SplitSource(Section):
     """Where the questions of one split come from."""
 
@@ -40,7 +43,7 @@ class Dataset(Section):
     question: str = Field("question", description="field of the question, or a text with fields: `{Body} {Question}`")
     gold: str = Field("answer", description="field of the gold answer")
     choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
-    gold_type: Literal["number", "latex", "choice", "boolean", "text", "free"] = Field(
+    gold_type: AnswerType = Field(
         "number",
         description="how answers are compared: `boolean` is yes or no, `free` is text that only a verifier judges",
     )

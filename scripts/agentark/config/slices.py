@@ -24,11 +24,16 @@ def frozen(config: "Config", name: str) -> str:
         value = config.team(key).model_dump(mode="json")
     elif section == "questions":
         value = config.datasets[key].model_dump(mode="json")
+    elif section == "steps":
+        value = config.prm_evaluation.benchmarks[key].model_dump(mode="json")
     elif section == "sets":
         value = config.sets.slice_for(key).model_dump(mode="json")
     elif section == "prm":
         # The backbone is an input of its own: a model of the same name makes the same PRM for whoever uses it.
         value = config.prm.model_dump(mode="json", exclude={"model"})
+    elif section == "prm_evaluation":
+        # How many jobs share the work decides nothing, and each step benchmark is a file of its own.
+        value = config.prm_evaluation.model_dump(mode="json", include={"labels"})
     else:
         value = getattr(config, section).model_dump(mode="json")
     return _canonical(value)

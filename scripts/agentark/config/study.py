@@ -24,6 +24,7 @@ from agentark.config.messages import explain
 from agentark.config.methods import Method
 from agentark.config.models import Member, Model, Taught, Team
 from agentark.config.prm import Prm
+from agentark.config.prm_evaluation import PrmEvaluation
 from agentark.config.section import NAME, Section
 from agentark.config.sets import Sets
 from agentark.config.sft import Sft
@@ -62,6 +63,7 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward model")
     grpo: Grpo = Field(Grpo(), description="PAD")
     evaluation: Evaluation = Field(Evaluation(), description="evaluation")
+    prm_evaluation: PrmEvaluation = Field(PrmEvaluation(), description="how reward models are measured")
     variants: dict[str, Variant] = Field(
         default_factory=dict, description="settings that differ from the run's, by the variant's name"
     )
@@ -82,10 +84,11 @@ class Config(Section):
 
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
 
-    @field_validator("run", "models", "datasets", "teams", "variants", "recipes", "experiments")
+    @field_validator("run", "models", "datasets", "teams", "variants", "recipes", "experiments", "prm_evaluation")
     @classmethod
-    def _names_fit_paths(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        for name in [value] if isinstance(value, str) else value:
+    def _names_fit_paths(cls, value: Any) -> Any:
+        names = value.benchmarks if isinstance(value, PrmEvaluation) else value
+        for name in [names] if isinstance(names, str) else names:
             if not re.fullmatch(NAME, name):
                 raise ValueError(f"`{name}` becomes part of a path: use letters, digits, `.`, `_` and `-` only")
             if name == FOLDER:
@@ -101,6 +104,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
         checks.models(self)
+        checks.step_benchmarks(self)
         checks.settings(self)
         checks.recipes(self)
         for name in checks.in_order(self.variants):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 PLATITUDE = "Let us think about this carefully, step by step."
 NONSENSE = "The cat sat on the mat and the weather was fine."
 
+CLEAN = "clean"
+"""No error: the trace as its spoilt versions are laid out."""
+
 Spoil = Callable[[list[str], random.Random], list[str] | None]
 
 

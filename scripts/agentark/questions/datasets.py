@@ -21,6 +21,7 @@ from agentark.grading.reading import parse_gold
 from agentark.records.quarantine import Quarantine
 from agentark.records.questions import Question, Split, question_id
 
+FILES = (".jsonl", ".json", ".parquet")
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
 GENERATED_PER_QUESTION = 20
 """A reasoning-gym task that yields this many items without a new question has run out of them."""
@@ -119,12 +120,24 @@ def _rows(
         return _shuffled(rows, dataset.seed)
     if source.startswith("reasoning-gym:"):
         return _generated(source.removeprefix("reasoning-gym:"), dataset)
+    if Path(source).suffix in FILES:
+        return _shuffled(rows_of(source, split, dataset.subset, rejected), dataset.seed)
+    return _hub(source, split, dataset.subset, dataset.seed)
+
+
+def rows_of(source: str, split: str | None, subset: str | None, rejected: Quarantine) -> list[dict[str, Any]]:
+    """All rows of a file or of a data set on the Hub, in their order; each row's `_where` names it in messages.
+
+    Args:
+        rejected: takes what a file has instead of JSON objects.
+
+    Raises:
+        UserError: the source cannot be read.
+    """
     path = Path(source)
-    if path.suffix in (".jsonl", ".json"):
-        return _shuffled(list(_json_lines(path, rejected)), dataset.seed)
-    if path.suffix == ".parquet":
-        return _shuffled(list(_parquet(path)), dataset.seed)
-    return _hub(source, split, dataset)
+    if path.suffix not in FILES:
+        return _hub(source, split, subset)
+    return list(_parquet(path) if path.suffix == ".parquet" else _json_rows(path, rejected))
 
 
 def _shuffled(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -149,23 +162,38 @@ def _generated(task: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
         yield {**item, "_where": f"item {index}"}
 
 
-def _json_lines(path: Path, rejected: Quarantine) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path, rejected: Quarantine) -> Iterator[dict[str, Any]]:
+    """JSON lines, whatever the name ends in; a `.json` file may also be one list of objects."""
     try:
         handle = path.open("rb")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a JSONL file") from error
     with handle:
-        for number, line in enumerate(handle, start=1):
+        is_list = path.suffix == ".json" and handle.read(1) == b"["
+        handle.seek(0)
+        if is_list:
             try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
+                rows = json.load(handle)
+            except ValueError as error:
+                raise UserError(f"{path}: begins as a JSON list and is none ({error}); mend the file") from error
+            numbered = ((f"entry {number}", row, str(row)) for number, row in enumerate(rows, start=1))
+        else:
+            numbered = ((f"line {number}", _parsed(line), line) for number, line in enumerate(handle, start=1))
+        for where, row, text in numbered:
             if isinstance(row, dict):
-                yield {**row, "_where": f"line {number}"}
+                yield {**row, "_where": where}
             else:
                 rejected.n_rows += 1
-                reason = "a line that is no JSON object" if line.strip() else "an empty line"
-                rejected.add(f"{path}, line {number}", reason, line[:1000].decode("utf-8", "replace"))
+                sample = text[:1000] if isinstance(text, str) else text[:1000].decode("utf-8", "replace")
+                reason = "a line that is no JSON object" if sample.strip() else "an empty line"
+                rejected.add(f"{path}, {where}", reason, sample)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -179,19 +207,20 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
         yield {**row, "_where": f"row {number}"}
 
 
-def _hub(source: str, split: str | None, dataset: Dataset) -> list[dict[str, Any]]:
+def _hub(source: str, split: str | None, subset: str | None, seed: int | None = None) -> list[dict[str, Any]]:
+    """The rows in a seeded order, or in their own."""
     import datasets
 
     if split is None:
         raise UserError(f"{source}: name the split to read, for example `test: {{split: test, size: 300}}`")
     try:
-        table = datasets.load_dataset(source, dataset.subset, split=split)
+        table = datasets.load_dataset(source, subset, split=split)
     except Exception as error:
         raise UserError(
-            f"{source} (subset {dataset.subset}, split {split}): the Hub did not give it "
+            f"{source} (subset {subset}, split {split}): the Hub did not give it "
             f"({type(error).__name__}: {str(error)[:200]}); check the id and the network, or name a local file"
         ) from error
-    rows = table.shuffle(seed=dataset.seed)
+    rows = table if seed is None else table.shuffle(seed=seed)
     return [{**row, "_where": f"row {number}"} for number, row in enumerate(rows)]
 
 

@@ -1,6 +1,7 @@
 """Labelled steps of right and wrong traces, for the process reward model."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from agentark.config.sets import Sets
 from agentark.records.debates import AGGREGATOR
@@ -23,16 +24,12 @@ def step_examples(
     """
     rows = []
     chosen = traces_for_steps(traces, settings)
-    agreed = {_normalised(text[a:b]) for trace, text, steps in chosen if trace.correct for a, b in steps}
-    for trace, text, steps in chosen:
-        if settings.prm_labels == "rollouts":
-            if trace.trace_id not in (values or {}):
-                continue
-            labels = [int(right > 0) for right in values[trace.trace_id].right]
-        elif settings.prm_labels == "outcome":
-            labels = [int(trace.correct)] * len(steps)
-        else:
-            labels = [int(trace.correct or _normalised(text[a:b]) in agreed) for a, b in steps]
+    if settings.prm_labels == "rollouts":
+        chosen = [one for one in chosen if one[0].trace_id in (values or {})]
+        labelled = [[int(right > 0) for right in values[trace.trace_id].right] for trace, _, _ in chosen]
+    else:
+        labelled = labels_by_answer(chosen, settings.prm_labels)
+    for (trace, text, steps), labels in zip(chosen, labelled, strict=True):
         if 0 in labels and settings.prm_after_error != "keep":
             n_before = labels.index(0)
             labels = labels[:n_before] + [0] * (len(labels) - n_before)
@@ -57,20 +54,37 @@ def step_examples(
     return rows if both or settings.prm_questions == "all" else []
 
 
-def traces_for_steps(traces: Sequence[Trace], settings: Sets) -> list[tuple[Trace, str, list[Span]]]:
+Cut = tuple[Trace, str, list[Span]]
+"""A trace, its text as a completion, and the steps of that."""
+
+
+def labels_by_answer(traces: Sequence[Cut], how: Literal["outcome", "consensus"]) -> list[list[int]]:
+    """Labels of the steps of one question's traces: 1 where the trace's answer is right and, by `consensus`, where a
+    right trace has the same step."""
+    agreed = {_normalised(text[a:b]) for trace, text, steps in traces if trace.correct for a, b in steps}
+    if how == "outcome":
+        agreed = set()
+    return [[int(trace.correct or _normalised(text[a:b]) in agreed) for a, b in steps] for trace, text, steps in traces]
+
+
+def traces_for_steps(traces: Sequence[Trace], settings: Sets) -> list[Cut]:
     """The traces whose steps train the PRM, with text and steps: right and wrong ones, about as many; none without
     both, unless `sets.prm_questions` is `all`."""
-    used = of_first_agents(traces, settings.trajectories)
-    usable = [t for t in used if t.agent != AGGREGATOR and not t.truncated and t.answer is not None]
-    distinct = list({as_completion(t)[0]: t for t in usable}.values())
-    right = [t for t in distinct if t.correct]
-    wrong = [t for t in distinct if not t.correct]
+    distinct = distinct_traces(of_first_agents(traces, settings.trajectories))
+    right = [one for one in distinct if one[0].correct]
+    wrong = [one for one in distinct if not one[0].correct]
     n_traces, half, n_right, n_wrong = settings.prm_traces, settings.prm_traces // 2, len(right), len(wrong)
     if settings.prm_questions == "divided" and not (n_right and n_wrong):
         return []
     right, wrong = right[: max(n_traces - n_wrong, half)], wrong[: max(n_traces - n_right, half)]
-    texts = ((trace, as_completion(trace)[0]) for trace in right + wrong)
-    return [(trace, text, split_steps(text)) for trace, text in texts]
+    return right + wrong
+
+
+def distinct_traces(traces: Sequence[Trace]) -> list[Cut]:
+    """The finished traces with an answer, cut into steps, the same text once."""
+    usable = (trace for trace in traces if trace.agent != AGGREGATOR and not trace.truncated)
+    by_text = {as_completion(trace)[0]: trace for trace in usable if trace.answer is not None}
+    return [(trace, text, split_steps(text)) for text, trace in by_text.items()]
 
 
 def _normalised(step: str) -> str:

@@ -16,8 +16,7 @@ from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import rollouts
-from agentark.sets.labelled_steps import traces_for_steps
-from agentark.traces.steps import Span
+from agentark.sets.labelled_steps import Cut, traces_for_steps
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,9 +30,6 @@ def main(argv: list[str] | None = None) -> int:
     return stage.run(work, parser.parse_args(argv))
 
 
-Item = tuple[Trace, str, list[Span]]
-
-
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Sets)
     engine_settings = stage.settings(args.engine, Engine)
@@ -43,10 +39,10 @@ def work(args: argparse.Namespace) -> None:
         line = {"stage": "roll-out", "n_items": n_traces, "unit": "traces"}
         with asking(args.model, engine_settings, args.work, **line) as (chat, places, progress):
 
-            async def valued(item: Item) -> StepValues:
+            async def valued(item: Cut) -> StepValues:
                 return await rollouts.values(*item, settings.rollouts, chat)
 
-            def give_up(item: Item, reason: str) -> None:
+            def give_up(item: Cut, reason: str) -> None:
                 progress.fail()
 
             def keep(row: StepValues) -> None:
@@ -69,7 +65,7 @@ def work(args: argparse.Namespace) -> None:
     say(f"roll-out     {n_steps} steps of {len(found)} traces, {n_right} of them lead to the right answer")
 
 
-def items(path: Path, settings: Sets) -> Iterator[Item]:
+def items(path: Path, settings: Sets) -> Iterator[Cut]:
     for _, traces in by_question([path], Trace):
         yield from traces_for_steps(traces, settings)
 

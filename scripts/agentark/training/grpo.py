@@ -25,7 +25,8 @@ from agentark.grading.grades import grade
 from agentark.records.sets import RlPrompt
 from agentark.training import processes, session, weights
 from agentark.training.logprobs import token_logps
-from agentark.training.prm import ProcessRewardModel, score_steps
+from agentark.training.prm import ProcessRewardModel
+from agentark.training.prm_scoring import score_steps
 from agentark.training.rewards import aggregate
 
 Reward = Callable[..., list[float | None]]
@@ -45,7 +46,7 @@ def reward_functions(
     def process_reward(completions: list[Completion], question_id: list[str], **_: Any) -> list[float | None]:
         asked = [by_id[key] for key in question_id]
         texts = [completion[0]["content"] for completion in completions]
-        scores = score_steps(model, tokenizer, asked, texts, settings.micro_batch_size)
+        scores = score_steps(model, tokenizer, asked, texts)
         return [aggregate(steps, settings.aggregate) for steps in scores]
 
     def verifiable_reward(completions: list[Completion], question_id: list[str], **_: Any) -> list[float | None]:

@@ -7,7 +7,7 @@ Differs from the reference code: the head and the projector are part of the mode
 saved).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,11 +17,10 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import local_models
 from agentark.records.questions import GoldType
-from agentark.traces.steps import split_steps
 from agentark.training import weights
 from agentark.training.rendering import render
 
@@ -51,18 +50,23 @@ class ProcessRewardModel(nn.Module):
             nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, PROJECTION_SIZE)) if projects else None
         )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, step_tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, step_tokens: Tensor, past: Cache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Rewards of steps, and their projections.
 
         Args:
             input_ids: (B, T).
-            attention_mask: (B, T), 0 on padding.
+            attention_mask: (B, P + T), 0 on padding.
             step_tokens: (B, S), position of each step's last token; anything valid on padding.
+            past: what the backbone made of the P tokens before these, in all rows the same; None = there are none.
 
         Returns:
             (B, S) and (B, S, D), float32; no projections without a projector.
         """
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        hidden = self.backbone(
+            input_ids=input_ids, attention_mask=attention_mask, past_key_values=past, use_cache=past is not None
+        ).last_hidden_state
         at_steps = hidden.gather(1, step_tokens.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
         # bfloat16 has 256 steps between 0.5 and 1: scores would tie.
         with torch.autocast(hidden.device.type, enabled=False):
@@ -79,17 +83,36 @@ class ProcessRewardModel(nn.Module):
 
 @dataclass(frozen=True)
 class EncodedTrace:
-    """Tokens of one trace and the last token of each of its steps."""
+    """Tokens of one trace, and of each of its steps the first and the last one."""
 
     input_ids: list[int]
-    step_tokens: list[int]
+    steps: list[tuple[int, int]]
+    n_prompt: int
+    """Tokens of the prompt alone, at the beginning."""
+
+    @property
+    def step_tokens(self) -> list[int]:
+        return [last for _, last in self.steps]
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for traces that read the same."""
+        return tuple(self.input_ids), tuple(self.steps)
+
+    def part(self, start: int, end: int, steps: Sequence[tuple[int, int]], n_prompt: int = 0) -> "EncodedTrace":
+        """The tokens [start, end) with steps of theirs, behind so many tokens of the prompt's end."""
+        prompt = self.input_ids[self.n_prompt - n_prompt : self.n_prompt]
+        moved = [(n_prompt + max(first, start) - start, n_prompt + last - start) for first, last in steps]
+        return EncodedTrace(prompt + self.input_ids[start:end], moved, n_prompt)
 
 
 def encode(
     tokenizer: PreTrainedTokenizerBase, asked: Asked, text: str, steps: Sequence[tuple[int, int]]
 ) -> EncodedTrace:
+    """A trace as the model reads it; `steps` are spans [start, end) of characters of its text."""
     rendered = render(tokenizer, asked.question, asked.choices, asked.gold_type, text)
-    return EncodedTrace(rendered.input_ids, [rendered.token_at(end - 1) for _, end in steps])
+    tokens = [(rendered.token_at(start), rendered.token_at(end - 1)) for start, end in steps]
+    return EncodedTrace(rendered.input_ids, tokens, rendered.n_prompt)
 
 
 def pad(traces: Sequence[EncodedTrace], pad_token_id: int) -> dict[str, Tensor]:
@@ -103,45 +126,6 @@ def pad(traces: Sequence[EncodedTrace], pad_token_id: int) -> dict[str, Tensor]:
         "attention_mask": padded([[1] * len(trace.input_ids) for trace in traces], 0),
         "step_tokens": padded([trace.step_tokens for trace in traces], 0),
     }
-
-
-@torch.no_grad()
-def score_encoded(
-    model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int, batch_size: int = 16
-) -> list[list[float]]:
-    """Scores of each trace's steps, in (0, 1), in the order of the traces."""
-    scores: list[list[float]] = [[] for _ in traces]
-    # Longest first: little padding, and a batch that does not fit in memory fails at once.
-    order = sorted(range(len(traces)), key=lambda i: len(traces[i].input_ids), reverse=True)
-    where = next(model.parameters()).device
-    model.eval()
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        inputs = pad([traces[i] for i in chosen], pad_token_id)
-        with weights.autocast():
-            rewards, _ = model(**{name: tensor.to(where) for name, tensor in inputs.items()})
-        for i, row in zip(chosen, torch.sigmoid(rewards).tolist(), strict=True):
-            scores[i] = row[: len(traces[i].step_tokens)]
-    return scores
-
-
-def score_steps(
-    model: ProcessRewardModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Asked],
-    texts: Sequence[str],
-    batch_size: int = 16,
-) -> list[list[float]]:
-    """Score arbitrary texts, whichever model wrote them: they are split into steps and tokenised here.
-
-    Returns:
-        One list a text, one score a step; an empty list for a text without steps.
-    """
-    traces = [encode(tokenizer, q, text, split_steps(text)) for q, text in zip(questions, texts, strict=True)]
-    with_steps = [i for i, trace in enumerate(traces) if trace.step_tokens]
-    scored = score_encoded(model, [traces[i] for i in with_steps], tokenizer.pad_token_id, batch_size)
-    by_text = dict(zip(with_steps, scored, strict=True))
-    return [by_text.get(i, []) for i in range(len(texts))]
 
 
 def open_backbone(

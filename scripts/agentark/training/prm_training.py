@@ -25,6 +25,7 @@ from agentark.running.deadline import Deadline
 from agentark.training import prm_losses, processes, session
 from agentark.training.prm import EncodedTrace, ProcessRewardModel, encode, pad
 from agentark.training.prm_losses import ScoredSteps
+from agentark.training.prm_scoring import passes
 
 
 def choose_pairs(questions: Sequence[Sequence[StepExample]], settings: Prm, seed: int) -> list[tuple[int, list[int]]]:
@@ -90,18 +91,6 @@ def encode_questions(
             questions.append(PrmQuestion(traces, [code for _, code in short]))
         counts["questions_used" if used else "without_a_pair"] += 1
     return questions, counts
-
-
-def passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
-    """Traces, by number, that go through the model together: of like length, at most so many tokens with their padding,
-    and at least one."""
-    cut: list[list[int]] = []
-    for number in sorted(range(len(traces)), key=lambda i: len(traces[i].input_ids)):
-        if cut and len(traces[number].input_ids) * (len(cut[-1]) + 1) <= tokens:
-            cut[-1].append(number)
-        else:
-            cut.append([number])
-    return cut
 
 
 def update_of(questions: Sequence[PrmQuestion], settings: Prm, pad_token_id: int, seed: int) -> dict[str, Any]:

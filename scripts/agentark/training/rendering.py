@@ -5,7 +5,9 @@ instead would let templates rewrite the completion (Qwen3's drops and adds reaso
 student would be trained on a prompt that it never meets again.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,8 +30,21 @@ class Rendered:
 
     def token_at(self, character: int) -> int:
         """Index of the last token up to and with a character of the completion, counted from the completion's start."""
-        wanted = self.completion_start + character
-        return max(i for i, (start, end) in enumerate(self.offsets) if start <= wanted and start < end)
+        return self._places[bisect_right(self._starts, self.completion_start + character) - 1]
+
+    @property
+    def n_prompt(self) -> int:
+        """Tokens that hold nothing of the completion."""
+        return sum(end <= self.completion_start for _, end in self.offsets)
+
+    @cached_property
+    def _places(self) -> list[int]:
+        """The tokens that hold characters."""
+        return [i for i, (start, end) in enumerate(self.offsets) if start < end]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [self.offsets[i][0] for i in self._places]
 
 
 def render(

@@ -12,7 +12,7 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
-from agentark.training import grpo, prm, session, weights
+from agentark.training import grpo, prm, prm_scoring, session, weights
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -169,7 +169,7 @@ def test_rewards_are_of_each_completion(prm_folder):
     completions = [[{"role": "assistant", "content": text}] for text in texts]
     ids = ["1", "1", "2", "2"]
     rewards = process(completions=completions, question_id=ids, trainer_state=None)
-    (steps,) = prm.score_steps(model, tokenizer, [asked[1]], [texts[0]])
+    (steps,) = prm_scoring.score_steps(model, tokenizer, [asked[1]], [texts[0]])
     assert len(steps) == 2
     assert rewards[0] == pytest.approx(sum(steps) / 2, abs=1e-5)
     assert rewards[1] == 0.0

