@@ -1,7 +1,4 @@
-"""AgentArk: questions -> debates -> traces -> sets -> PRM and students -> evaluations -> tables.
-
-Settings come from one config file (default: config/demo.yaml), hardware from a profile (default: profiles/default).
-"""
+"""AgentArk: questions to evaluation tables. Settings: one config (default: config/demo.yaml); hardware: a profile."""
 
 from snakemake.utils import min_version
 
@@ -37,6 +34,7 @@ localrules:
     summarise,
     summarise_debates,
     summarise_sets,
+    summarise_prm,
     summarise_verification,
     plot_accuracy,
 

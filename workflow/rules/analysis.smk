@@ -143,7 +143,6 @@ rule summarise_prm:
         "results/{run}/logs/summarise_prm.log",
     benchmark:
         "results/{run}/benchmarks/summarise_prm.tsv"
-    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
