@@ -13,12 +13,16 @@ from contextlib import contextmanager, nullcontext
 from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
 from agentark.errors import UserError
 from agentark.records.row import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 R = TypeVar("R", bound=Row)
 
@@ -47,6 +51,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table, all or nothing."""
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+
+
+def write_svg(path: Path, figure: "Figure") -> None:
+    """Write a figure, all or nothing. It has no date, and ids from a fixed salt: the same one gives the same file."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "agentark"}), atomic_path(path) as partial:
+        figure.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

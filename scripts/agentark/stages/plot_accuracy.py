@@ -13,7 +13,7 @@ import pandas as pd
 
 from agentark.evaluation.arms import BASE, called
 from agentark.evaluation.summary import headline
-from agentark.records.files import atomic_path
+from agentark.records.files import write_svg
 
 COLOURS = {
     "base": "#8c8c8c",
@@ -38,10 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     for axis, benchmark in zip(axes[0], benchmarks, strict=True):
         draw(axis, benchmark, table[table["benchmark"] == benchmark].iloc[::-1])
-    # No date, and ids from a fixed salt: the same table gives the same file.
-    plt.rcParams["svg.hashsalt"] = "agentark"
-    with atomic_path(args.out) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+    write_svg(args.out, figure)
     return 0
 
 

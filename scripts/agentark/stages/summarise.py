@@ -3,14 +3,12 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from agentark.config.tables import Tables
 from agentark.evaluation.arms import read_arms
 from agentark.evaluation.comparisons import compare, comparison_table
 from agentark.evaluation.summary import as_text, summary
 from agentark.provenance import manifests
-from agentark.records.files import atomic_path, write_text
+from agentark.records.files import write_csv, write_text
 from agentark.running import stage
 from agentark.running.progress import say
 
@@ -48,11 +46,6 @@ def work(args: argparse.Namespace) -> None:
         facts={"arms": len(arms), "comparisons_corrected_together": n_corrected},
     )
     say(f"tables       {settings.experiment}: {len(arms)} arms, {n_corrected} comparisons")
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from agentark.config.variants import MAIN, variant_of
 from agentark.evaluation.statistics import exact_mcnemar, paired
 from agentark.records.debates import Debate
 from agentark.records.evaluations import EvaluationRow
-from agentark.records.files import atomic_path, read_rows, write_text
+from agentark.records.files import read_rows, write_csv, write_text
 from agentark.traces.debate_statistics import Tally
 from agentark.traces.transcripts import as_html, lines
 
@@ -63,8 +63,7 @@ def work(args: argparse.Namespace) -> None:
     table = pd.DataFrame(rows)
     first = [name for name in COLUMNS if name in table]
     table = table[first + [name for name in table if name not in first]]
-    with atomic_path(args.out) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_csv(args.out, table)
     write_text(args.text, as_text(rows))
     write_text(args.samples, as_html(list(samples(args.debates))))
 

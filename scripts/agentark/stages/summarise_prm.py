@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from agentark.evaluation.prm_table import BEST_OF_N, OURS, TRIVIAL, WHOSE, as_text, headline, prm_table
-from agentark.records.files import atomic_path, read_rows, write_text
+from agentark.records.files import read_rows, write_csv, write_svg, write_text
 from agentark.records.scores import ScoredTrace
 
 COLOURS = {OURS: "#d62728", "vote": "#1f77b4", "oracle": "#2ca02c"}
@@ -31,13 +31,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> None:
     table = prm_table(rows(args.scores), dict(pair.split("=") for pair in args.published))
-    with atomic_path(args.out) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_csv(args.out, table)
     write_text(args.text, as_text(table))
-    figure = plotted(headline(table))
-    plt.rcParams["svg.hashsalt"] = "agentark"
-    with atomic_path(args.figure) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+    write_svg(args.figure, plotted(headline(table)))
 
 
 def rows(paths: list[Path]) -> Iterator[ScoredTrace]:

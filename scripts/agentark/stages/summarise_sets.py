@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from agentark.config.variants import MAIN, variant_of
-from agentark.records.files import atomic_path
+from agentark.records.files import write_csv, write_svg
 from agentark.sets.cards import BIN
 
 FIRST = ["variant", "teacher", "dataset", "set", "questions", "questions_used", "rows", "tokens", "corrective_rows"]
@@ -29,8 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     cards = [card(path) for path in args.cards]
     table = pd.DataFrame([{key: value for key, value in one.items() if key not in NOT_IN_TABLE} for one in cards])
     table = table[FIRST + [name for name in table if name not in FIRST]]
-    with atomic_path(args.out) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_csv(args.out, table)
     draw([one for one in cards if one["set"] != "rl"], args.figure)
     return 0
 
@@ -54,10 +53,7 @@ def draw(cards: list[dict[str, Any]], path: Path) -> None:
         axis.set_title(title, loc="left", fontsize="small")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("words and signs of a row")
-    # No date, and ids from a fixed salt: the same table gives the same file.
-    plt.rcParams["svg.hashsalt"] = "agentark"
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+    write_svg(path, figure)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 
 from agentark.config.variants import variant_of
 from agentark.grading.verifier import Agreement
-from agentark.records.files import atomic_path
+from agentark.records.files import write_csv
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,10 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         # [variants/NAME/]verdicts/TEACHER/DATASET/SHARD.counts.json
         whose = variant_of(path), *path.parts[-3:-1]
         found.setdefault(whose, Counter()).update(json.loads(path.read_text(encoding="utf-8")))
-    with atomic_path(args.out) as partial:
-        pd.DataFrame([row(*who, counts) for who, counts in found.items()]).to_csv(
-            partial, index=False, float_format="%.6g"
-        )
+    write_csv(args.out, pd.DataFrame([row(*who, counts) for who, counts in found.items()]))
     return 0
 
 
