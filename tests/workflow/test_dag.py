@@ -167,6 +167,24 @@ def test_a_damaged_file_is_made_again_and_nothing_else(copy: Checkout) -> None:
     assert copy.would_run() == {}
 
 
+def test_reward_models_are_measured_on_step_benchmarks_and_in_shards(copy: Checkout) -> None:
+    judged = copy.folder / "judged.jsonl"
+    judged.write_text("{}\n")
+    path = copy.folder / "config" / "demo.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(content | {"prm_evaluation": {"benchmarks": {"judged": {"source": judged.name}}}}))
+    again = {"make_step_benchmark": 1, "score_steps": 1, "summarise_prm": 1}
+    assert copy.would_run("prm_quality") == {"freeze_settings": 1, "prm_quality": 1, **again}
+    assert copy.snakemake("prm_quality", "--cores", "2").returncode == 0
+    assert copy.would_run() == {}
+    judged.write_text("{} \n")
+    assert copy.would_run() == again
+    content["prm_evaluation"] = {"shards": 3}
+    path.write_text(yaml.safe_dump(content))
+    # The first shard has other inputs now, and is another part of the questions.
+    assert copy.would_run() == {"score_steps": 3, "summarise_prm": 1}
+
+
 def test_the_readme_says_what_reruns(tmp_path: Path) -> None:
     """If this fails: python -m tests.workflow.rerun_matrix"""
     text = rerun_matrix.README.read_text(encoding="utf-8")

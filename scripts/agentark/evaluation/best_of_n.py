@@ -40,14 +40,14 @@ def selections(questions: Sequence[Sequence[ScoredTrace]]) -> dict[str, np.ndarr
     """The chance (Q,) that each question is answered rightly, by way of choosing.
 
     Returns:
-        `random`, `vote`, `oracle`; `log_probability`, the untrained model's, of all steps together; for each aggregate
+        `random`, `vote`, `oracle`; `log-probability`, the untrained model's, of all steps together; for each aggregate
         of a trace's scores the trace with the best reward; and as `vote_by_min` the answer with the most reward.
     """
     found = {
         "random": picked(questions, lambda trace: 0.0),
         "vote": voted(questions, lambda trace: 1.0),
         "oracle": picked(questions, lambda trace: trace.correct),
-        "log_probability": picked(questions, lambda trace: float(np.mean(trace.log_probabilities or [-np.inf]))),
+        "log-probability": picked(questions, lambda trace: float(np.mean(trace.log_probabilities or [-np.inf]))),
     }
     names = next((trace.rewards.keys() for traces in questions for trace in traces), [])
     for name in names:

@@ -22,6 +22,7 @@ from agentark.evaluation.step_quality import (
     estimate,
     length_bias,
     of_questions,
+    position_bias,
 )
 from agentark.records.scores import ScoredTrace
 
@@ -29,7 +30,7 @@ WHOSE = ["variant", "teacher", "train_set", "model", "benchmark"]
 COLUMNS = [*WHOSE, "seed", "n_seeds", "measure", "judge", "against", "value", "ci_low", "ci_high", "questions", "n"]
 OURS = "reward model"
 TRIVIAL = ("random", "always right", "length", "position", "log-probability")
-BEST_OF_N, PLANTED, LENGTH_BIAS = "best_of_n", "planted_errors", "length_bias"
+BEST_OF_N, PLANTED = "best_of_n", "planted_errors"
 IN_PROBABILITIES = (OURS, "random", "always right")
 """Judges whose scores can be calibrated."""
 
@@ -103,8 +104,10 @@ def _of_steps(of_seeds: Sequence[Sequence[ScoredTrace]], ids: Mapping[str, int])
                 continue
             of = _mean([of_questions(steps, measure) for steps in seeds])
             lines.append(_line(name, judge, estimate(of, n), n, n_steps))
-    biases = [of_questions(one, length_bias(length)) for one, length in zip(judged[OURS], lengths, strict=True)]
-    lines.append(_line(LENGTH_BIAS, OURS, estimate(_mean(biases), n), n, n_steps))
+    by_length = [of_questions(one, length_bias(length)) for one, length in zip(judged[OURS], lengths, strict=True)]
+    by_place = [of_questions(one, position_bias) for one in judged[OURS]]
+    for name, biases in (("length_bias", by_length), ("position_bias", by_place)):
+        lines.append(_line(name, OURS, estimate(_mean(biases), n), n, n_steps))
     ours = _mean([of_questions(steps, auroc) for steps in judged[OURS]])
     for judge in TRIVIAL:
         ahead = _minus(ours, _mean([of_questions(steps, auroc) for steps in judged[judge]]))

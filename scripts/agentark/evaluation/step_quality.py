@@ -178,7 +178,7 @@ def _share(part: float, whole: float) -> float:
 
 MEASURES: dict[str, Callable[[JudgedSteps], OfWeights]] = {
     "auroc": auroc, "wrong_step_precision": wrong_step_precision, "calibration_error": calibration_error,
-    "first_error_f1": first_error_f1, "step_f1": step_f1, "position_bias": position_bias,
+    "first_error_f1": first_error_f1, "step_f1": step_f1,
 }  # fmt: skip
 
 

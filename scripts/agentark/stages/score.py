@@ -4,6 +4,7 @@ benchmarks."""
 import argparse
 import shutil
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -126,15 +127,18 @@ def work(args: argparse.Namespace) -> None:
         for key, row in score([item for items in some for item in items if item.key not in log]):
             log.append(key, row)
         progress.update(len(some))
-    n_rows = write_rows(args.out, log.rows())
+    facts = Counter(traces=0, steps=0, traces_in_windows=0, traces_without_steps=0)
+
+    def counted() -> Iterator[ScoredTrace]:
+        for row in log.rows():
+            facts["traces"] += 1
+            facts["steps"] += len(row.scores)
+            facts["traces_in_windows"] += row.n_windows > 1
+            facts["traces_without_steps"] += not row.scores
+            yield row
+
+    write_rows(args.out, counted())
     log.close()
-    rows = list(read_rows(args.out, ScoredTrace))
-    facts = {
-        "traces": n_rows,
-        "steps": sum(len(row.scores) for row in rows),
-        "traces_in_windows": sum(row.n_windows > 1 for row in rows),
-        "traces_without_steps": sum(not row.scores for row in rows),
-    }
     manifests.write_manifest(
         args.manifest,
         kind="scores",
@@ -143,10 +147,10 @@ def work(args: argparse.Namespace) -> None:
         parents=parents,
         outputs=[args.out],
         seed=args.seed,
-        facts=facts,
+        facts=dict(facts),
     )
     shutil.rmtree(args.work, ignore_errors=True)
-    say(f"scoring      {facts['steps']} steps of {n_rows} traces, {facts['traces_in_windows']} in windows")
+    say(f"scoring      {facts['steps']} steps of {facts['traces']} traces, {facts['traces_in_windows']} in windows")
 
 
 def all_questions(

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, StepBenchmark)
     # Published figures are about all of it, so that nothing may be missing.
-    rejected = Quarantine("rows", 0.0, f"A step benchmark is read whole or not at all, so prm_evaluation.{args.name}")
+    rejected = Quarantine("rows", 0.0, f"prm_evaluation.benchmarks.{args.name} must be whole, so that it")
     rows = step_examples(settings, rejected)
     rejected.judge(args.rejected)
     write_rows(args.out, rows)

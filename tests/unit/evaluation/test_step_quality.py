@@ -78,7 +78,7 @@ def test_step_f1():
 
 def test_position_and_length_bias():
     steps = judged([0.1, 0.2, 0.3, 0.1, 0.2, 0.3], [1] * 6, trace=[0, 0, 0, 1, 1, 1])
-    assert value("position_bias", steps) == pytest.approx(1)
+    assert step_quality.position_bias(steps)(np.ones(6)) == pytest.approx(1)
     of = step_quality.length_bias(np.array([30, 20, 10, 30, 20, 10]))(steps)
     assert of(np.ones(6)) == pytest.approx(-1)
 
