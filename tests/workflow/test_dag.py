@@ -80,13 +80,15 @@ def test_jobs_run_the_library_of_their_own_checkout_whatever_is_installed(copy: 
 
 def test_stage_targets(copy: Checkout) -> None:
     shutil.rmtree(copy.folder / "results")
-    counts = {target: copy.would_run(target) for target in ("debates", "traces", "sets", "prm", "students")}
+    counts = {target: copy.would_run(target) for target in ("debates", "traces", "sets", "prm", "scores", "students")}
     assert "extract_traces" not in counts["debates"]
     assert counts["debates"]["hold_debates"] == 1
     assert "build_set" not in counts["traces"]
     assert counts["sets"]["build_set"] == 4
     assert counts["prm"]["train_prm"] == 1
     assert "train_sft" not in counts["prm"]
+    assert (counts["scores"]["train_prm"], counts["scores"]["score_steps"]) == (1, 1)
+    assert not {"train_sft", "train_grpo"} & counts["scores"].keys()
     assert "evaluate_student" not in counts["students"]
     assert "summarise" not in copy.would_run("evaluations")
 
@@ -174,8 +176,8 @@ def test_reward_models_are_measured_on_step_benchmarks_and_in_shards(copy: Check
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(content | {"prm_evaluation": {"benchmarks": {"judged": {"source": judged.name}}}}))
     again = {"make_step_benchmark": 1, "score_steps": 1, "summarise_prm": 1}
-    assert copy.would_run("prm_quality") == {"freeze_settings": 1, "prm_quality": 1, **again}
-    assert copy.snakemake("prm_quality", "--cores", "2").returncode == 0
+    assert copy.would_run("scores") == {"freeze_settings": 1, "scores": 1, **again}
+    assert copy.snakemake("scores", "--cores", "2").returncode == 0
     assert copy.would_run() == {}
     judged.write_text("{} \n")
     assert copy.would_run() == again
@@ -290,7 +292,7 @@ def test_every_rule_says_where_it_logs_and_what_it_needs(finished: Checkout) -> 
         "traces",
         "sets",
         "prm",
-        "prm_quality",
+        "scores",
         "students",
         "evaluations",
     }

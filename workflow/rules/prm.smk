@@ -104,7 +104,7 @@ rule score_steps:
         " --manifest {output.manifest:q} --log {log:q}"
 
 
-rule prm_quality:
-    """The table of all reward models."""
+rule scores:
+    """The scores of all reward models, and their table."""
     input:
         f"{folder_of(MAIN)}/tables/prm.csv",

@@ -28,9 +28,17 @@ STAGES = {
     "traces": ("verify_answers", "extract_traces"),
     "sets": ("judge_traces", "roll_out_steps", "build_set"),
     "prm": ("train_prm",),
+    "scores": ("make_step_benchmark", "score_steps"),
     "students": ("train_sft", "train_grpo"),
     "evaluations": ("evaluate_base", "evaluate_student", "evaluate_imported_debates"),
-    "tables": ("summarise", "summarise_debates", "summarise_sets", "summarise_verification", "plot_accuracy"),
+    "tables": (
+        "summarise",
+        "summarise_debates",
+        "summarise_sets",
+        "summarise_prm",
+        "summarise_verification",
+        "plot_accuracy",
+    ),
 }
 """The rules that share a line, in the order of the way of the data; a rule of a user's own has a line of its own."""
 
