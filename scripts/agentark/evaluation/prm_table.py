@@ -30,7 +30,7 @@ WHOSE = ["variant", "teacher", "train_set", "model", "benchmark"]
 COLUMNS = [*WHOSE, "seed", "n_seeds", "measure", "judge", "against", "value", "ci_low", "ci_high", "questions", "n"]
 OURS = "reward model"
 TRIVIAL = ("random", "always right", "length", "position", "log-probability")
-BEST_OF_N, PLANTED = "best_of_n", "planted_errors"
+BEST_OF_N, PLANTED, FIRST_ERROR = "best_of_n", "planted_errors", "first_error_f1"
 IN_PROBABILITIES = (OURS, "random", "always right")
 """Judges whose scores can be calibrated."""
 
@@ -56,7 +56,7 @@ def prm_table(rows: Iterable[ScoredTrace], published: Mapping[str, str]) -> pd.D
             about = dict(zip(WHOSE, whose, strict=True)) | {"seed": seed, "n_seeds": len(of_seeds)}
             lines += [about | line for line in measured(of_seeds)]
     lines += [
-        {"benchmark": name, "measure": "first_error_f1", "judge": judge, "value": figures[part] / 100}
+        {"benchmark": name, "measure": FIRST_ERROR, "judge": judge, "value": figures[part] / 100}
         for name, part in published.items()
         for judge, figures in PROCESSBENCH_F1.items()
     ]
@@ -226,7 +226,7 @@ def as_text(table: pd.DataFrame) -> str:
         some = found.iloc[0]
         lines.append(
             f"{about['model']:<16} {about['variant']:<12} {about['benchmark']:<18} {some['n_seeds']:>5} "
-            f"{some['questions']:>5}  {_steps(found, own)}  {_share(own, 'first_error_f1', OURS):>11}  "
+            f"{some['questions']:>5}  {_steps(found, own)}  {_share(own, FIRST_ERROR, OURS):>11}  "
             f"{_share(own, f'{PLANTED}:all', OURS):>7}  "
             + " ".join(f"{_share(own, BEST_OF_N, way):>6}" for way in ("vote", "softmin", "oracle"))
         )
