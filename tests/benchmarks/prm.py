@@ -19,7 +19,7 @@ from agentark.training import prm
 from agentark.training.prm_scoring import score_encoded
 from tests.benchmarks import Row, alternate
 
-N_QUESTIONS, N_TRACES = 24, 18
+N_QUESTIONS, N_TRACES = 8, 18
 """Three agents of two rounds have 6 traces, and the paper's five of three rounds and more agents up to 60."""
 
 
