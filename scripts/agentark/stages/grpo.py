@@ -85,4 +85,4 @@ def work(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    processes.leave(main())

@@ -128,4 +128,4 @@ def kept_back(
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    processes.leave(main())

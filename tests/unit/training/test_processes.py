@@ -134,3 +134,18 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"sft.batch_size: an update of 6 cannot be shared by 4 GPUs"):
         processes.shares(6, 8, "sft.batch_size")
     assert Sft().batch_size % 32 == 0, "the largest row of hardware.sizes must be able to share the default"
+
+
+def test_a_process_with_others_leaves_without_python_s_end() -> None:
+    program = (
+        "import atexit; from agentark.training import processes\n"
+        "atexit.register(print, 'python ends'); print('work is done'); processes.leave(7)"
+    )
+
+    def run(n: int) -> tuple[int, str]:
+        command = [sys.executable, "-c", program]
+        result = subprocess.run(command, env=os.environ | {"WORLD_SIZE": str(n)}, capture_output=True, text=True)
+        return result.returncode, result.stdout
+
+    assert run(1) == (7, "work is done\npython ends\n")
+    assert run(2) == (7, "work is done\n")
