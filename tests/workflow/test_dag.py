@@ -227,7 +227,7 @@ def test_models_are_asked_only_where_the_config_says_so(copy: Checkout) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     content["traces"] = {"verifier": "smollm2-135m"}
     content["sets"] |= {"da_selection": "judge", "judge": "smollm2-135m"}
-    content["sets"] |= {"prm_labels": "rollouts", "rollout_model": "smollm2-135m"}
+    content["sets"] |= {"prm_labels": {"consensus": 3, "rollouts": 1}, "rollout_model": "smollm2-135m"}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     counts = copy.would_run()
     asked = {name: counts[name] for name in ("verify_answers", "judge_traces", "roll_out_steps")}

@@ -113,7 +113,7 @@ def asks_judge(wildcards):
 
 def asks_rollouts(wildcards):
     return (
-        wildcards.kind == "prm" and config_of(wildcards).sets.prm_labels == "rollouts"
+        wildcards.kind == "prm" and "rollouts" in config_of(wildcards).sets.prm_labels
     )
 
 

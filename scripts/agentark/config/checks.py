@@ -93,8 +93,8 @@ def settings(config: "Config") -> None:
         _has_weights(config, "prm.model", config.prm.model)
     if config.sets.da_selection == "judge" and config.sets.judge is None:
         raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
-    if config.sets.prm_labels == "rollouts" and config.sets.rollout_model is None:
-        raise ValueError("sets.prm_labels is `rollouts`: give `sets.rollout_model`, the name of a model")
+    if "rollouts" in config.sets.prm_labels and config.sets.rollout_model is None:
+        raise ValueError("sets.prm_labels names `rollouts`: give `sets.rollout_model`, the name of a model")
     if config.sets.da_selection == "judge" and config.sets.corrective == "equal":
         raise ValueError("sets.da_selection: `judge` picks among traces of both kinds, so it cannot hold them `equal`")
     if config.debates.source == "generate":

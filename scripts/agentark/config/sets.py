@@ -1,13 +1,13 @@
 """`sets`: which traces become training data."""
 
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, field_validator
 
 from agentark.config.methods import Control
 from agentark.config.section import Section
+
+LabelSource = Literal["consensus", "outcome", "rollouts"]
 
 
 class Sets(Section):
@@ -52,10 +52,12 @@ class Sets(Section):
         description="R-SFT, DA: what of a corrective trace is learnt: the final one, or attempt, doubt and revision",
     )
     prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
-    prm_labels: Literal["consensus", "outcome", "rollouts"] = Field(
-        "consensus",
+    prm_labels: dict[LabelSource, Annotated[float, Field(gt=0)]] = Field(
+        {"consensus": 1.0},
+        min_length=1,
         description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
-        "(`consensus`), or when a continuation from it ends right (`rollouts`)",
+        "(`consensus`), or when a continuation from it ends right (`rollouts`); or shares of the questions that each "
+        "labels: `{consensus: 3, rollouts: 1}`",
     )
     prm_after_error: Literal["keep", "drop", "wrong"] = Field(
         "keep",
@@ -75,6 +77,11 @@ class Sets(Section):
         "drop", description="train questions that nearly repeat another one"
     )
 
+    @field_validator("prm_labels", mode="before")
+    @classmethod
+    def _one_source_by_its_name(cls, value: Any) -> Any:
+        return {value: 1.0} if isinstance(value, str) else value
+
     @staticmethod
     def fields_for(kind: str) -> set[str]:
         """What one kind of set depends on.
@@ -90,7 +97,7 @@ class Sets(Section):
             "prm": {*amount, "prm_traces", "prm_labels", "prm_after_error", "prm_questions"},
             "rl": {"share"},
             "judged": {"trajectories", "min_correct_agents", "require_reasoning", "corrective", "da_traces"},
-            "rollouts": {"trajectories", "prm_traces", "prm_questions", "rollouts"},
+            "rollouts": {"trajectories", "prm_traces", "prm_questions", "prm_labels", "rollouts"},
             "overlap": {"contamination", "near_duplicates"},
             **{control: {"trajectories"} for control in get_args(Control)},
         }

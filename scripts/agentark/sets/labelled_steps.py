@@ -1,9 +1,10 @@
 """Labelled steps of right and wrong traces, for the process reward model."""
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from agentark.config.sets import Sets
+from agentark.config.sets import LabelSource, Sets
 from agentark.records.debates import AGGREGATOR
 from agentark.records.sets import StepExample, StepValues
 from agentark.records.traces import Trace
@@ -24,11 +25,12 @@ def step_examples(
     """
     rows = []
     chosen = traces_for_steps(traces, settings)
-    if settings.prm_labels == "rollouts":
+    source = label_source(traces[0].question_id, settings.prm_labels) if traces else "outcome"
+    if source == "rollouts":
         chosen = [one for one in chosen if one[0].trace_id in (values or {})]
         labelled = [[int(right > 0) for right in values[trace.trace_id].right] for trace, _, _ in chosen]
     else:
-        labelled = labels_by_answer(chosen, settings.prm_labels)
+        labelled = labels_by_answer(chosen, source)
     for (trace, text, steps), labels in zip(chosen, labelled, strict=True):
         if 0 in labels and settings.prm_after_error != "keep":
             n_before = labels.index(0)
@@ -52,6 +54,12 @@ def step_examples(
         )
     both = {label for row in rows for label in row.labels} == {0, 1}
     return rows if both or settings.prm_questions == "all" else []
+
+
+def label_source(question_id: str, shares: Mapping[LabelSource, float]) -> LabelSource:
+    """Which source labels the steps of a question: drawn by its id, so the same for every teacher."""
+    sources = sorted(shares)
+    return random.Random(question_id).choices(sources, [shares[source] for source in sources])[0]
 
 
 Cut = tuple[Trace, str, list[Span]]

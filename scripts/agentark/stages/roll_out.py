@@ -16,7 +16,7 @@ from agentark.records.traces import Trace
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.sets import rollouts
-from agentark.sets.labelled_steps import Cut, traces_for_steps
+from agentark.sets.labelled_steps import Cut, label_source, traces_for_steps
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,8 +66,9 @@ def work(args: argparse.Namespace) -> None:
 
 
 def items(path: Path, settings: Sets) -> Iterator[Cut]:
-    for _, traces in by_question([path], Trace):
-        yield from traces_for_steps(traces, settings)
+    for question_id, traces in by_question([path], Trace):
+        if label_source(question_id, settings.prm_labels) == "rollouts":
+            yield from traces_for_steps(traces, settings)
 
 
 if __name__ == "__main__":

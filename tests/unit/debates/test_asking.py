@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agentark.config.engine import Engine
 from agentark.config.models import Model
@@ -145,6 +146,16 @@ def test_values_label_the_steps() -> None:
     assert labelled_steps.step_examples(traces, settings, {}) == []
 
 
+def test_only_the_questions_that_rollouts_label_are_rolled_out(tmp_path: Path) -> None:
+    settings = Sets(prm_labels={"consensus": 1, "rollouts": 1}, rollout_model="m")
+    pair = [trace(RIGHT), trace(WRONG, 1, kind="wrong", answer="56")]
+    ids = [f"{number:04}" for number in range(40)]
+    write_rows(tmp_path / "0.jsonl", [replace(one, question_id=id_) for id_ in ids for one in pair])
+    rolled = {one.question_id for one, _, _ in roll_out.items(tmp_path / "0.jsonl", settings)}
+    assert rolled == {id_ for id_ in ids if labelled_steps.label_source(id_, settings.prm_labels) == "rollouts"}
+    assert 10 < len(rolled) < 30
+
+
 def assert_speaks_of(manifest: Path, out: Path, *parents: Path) -> None:
     content = read_manifest(manifest)
     assert content["outputs"] == {out.name: file_sha256(out)}
@@ -155,7 +166,7 @@ def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     source = Model(source=str(tiny_model.build(tmp_path / "source")))
     (tmp_path / "model.json").write_text(source.model_dump_json())
     assert models.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/model/manifest.json".split()) == 0
-    (tmp_path / "sets.json").write_text(json.dumps({"rollouts": 2, "min_correct_agents": 1}))
+    (tmp_path / "sets.json").write_text(json.dumps({"rollouts": 2, "prm_labels": "rollouts", "min_correct_agents": 1}))
     (tmp_path / "engine.json").write_text(Engine(kind="transformers", max_model_len=512).model_dump_json())
     some = [trace(RIGHT), trace(TENS, 1), trace(WRONG, 2, kind="wrong", answer="56")]
     write_rows(tmp_path / "0.jsonl.zst", some)

@@ -1,6 +1,9 @@
 """Labelled steps of one question's traces."""
 
+from collections import Counter
+
 import pytest
+from msgspec.structs import replace
 
 from agentark.config.sets import Sets
 from agentark.sets import labelled_steps
@@ -40,6 +43,20 @@ def test_steps_after_the_first_wrong_one(after, expected) -> None:
     row = next(r for r in labelled_steps.step_examples(debate, Sets(prm_after_error=after)) if r.agent == 1)
     assert row.labels[:3] == expected[:3]
     assert len(row.labels) == len(row.steps)
+
+
+def test_each_source_labels_its_share_of_the_questions() -> None:
+    half = "2 + 3 = 5\n5 + 4 = 8\nThe answer is 8."
+    right, wrong = traces_of(held(turn(0, 1, RIGHT), turn(1, 1, half)))
+    settings = Sets(prm_labels={"consensus": 3, "outcome": 1}, prm_traces=4)
+    found: Counter[str] = Counter()
+    for number in range(400):
+        question_id = f"{number:016x}"
+        debate = [replace(trace, question_id=question_id) for trace in (right, wrong)]
+        rows = labelled_steps.step_examples(debate, settings)
+        labels = next(row.labels for row in rows if row.agent == 1)
+        found[{(1, 0, 0): "consensus", (0, 0, 0): "outcome"}[tuple(labels)]] += 1
+    assert 270 < found["consensus"] < 330
 
 
 def test_steps_of_few_agents() -> None:
