@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import Cache
 
 
 def token_logps(
@@ -12,6 +13,7 @@ def token_logps(
     labels: Tensor,
     temperature: float = 1.0,
     with_entropy: bool = False,
+    past: Cache | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each next token that is labelled, and the entropy of its distribution (no gradient).
 
@@ -22,16 +24,18 @@ def token_logps(
     Args:
         model: causal language model that takes `logits_to_keep`.
         input_ids: (B, T).
-        attention_mask: (B, T), 0 on padding.
+        attention_mask: (B, T), 0 on padding; (B, P + T) behind P tokens that the model has read.
         labels: (B, T), -100 where no log-probability is wanted.
         temperature: the logits are divided by it.
+        past: what the model has read before, of each row.
 
     Returns:
         Both (B, T-1) float32, zero where the next token has no label.
     """
     targets = labels[:, 1:]
     kept = (targets != -100).any(dim=0).nonzero().squeeze(1)
-    logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, use_cache=False).logits
+    read = {"use_cache": False} if past is None else {"past_key_values": past}
+    logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **read).logits
     logits = logits.float() / temperature if temperature != 1.0 else logits.float()
     # Unlabelled positions among the kept ones stay in: to take them out, and their gradients back in, costs two
     # copies of all logits.

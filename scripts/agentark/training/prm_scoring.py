@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.traces.steps import split_steps
 from agentark.training import weights
@@ -54,7 +54,7 @@ def log_probabilities(
     untrained.eval()
     longest = max_length or untrained.config.get_text_config().max_position_embeddings
     return _in_windows(
-        traces, longest, LOGITS_PER_PASS, passes, lambda some: _log_probabilities(untrained, some, pad_token_id)
+        traces, longest, LOGITS_PER_PASS, shared_passes, lambda some: _log_probabilities(untrained, some, pad_token_id)
     )
 
 
@@ -79,19 +79,53 @@ def _in_windows(
 
 @torch.no_grad()
 def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
-    """(B, S) rewards; several traces have one prompt in common, which is read once."""
-    where = next(model.parameters()).device
-    past, n_shared = None, traces[0].n_prompt if len({prompt_of(trace) for trace in traces}) == 1 < len(traces) else 0
+    """(B, S) rewards."""
     with weights.autocast():
-        if n_shared:
-            prompt = torch.tensor([traces[0].input_ids[:n_shared]], device=where)
-            past = model.backbone(input_ids=prompt, use_cache=True).past_key_values
-            past.batch_repeat_interleave(len(traces))
-            traces = [trace.part(n_shared, len(trace.input_ids), trace.steps) for trace in traces]
-        inputs = {name: tensor.to(where) for name, tensor in pad(traces, pad_token_id).items()}
-        mask = inputs["attention_mask"]
-        inputs["attention_mask"] = torch.cat([mask.new_ones(len(traces), n_shared), mask], dim=1)
+        past, n_read = _shared_prompt(model.backbone, traces, traces[0].n_prompt)
+        inputs = _after(traces, n_read, pad_token_id, next(model.parameters()).device)
         return model(**inputs, past=past)[0]
+
+
+@torch.no_grad()
+def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
+    """(B, S), the mean over a step's tokens."""
+    # The first token of a text is foretold by the prompt's last one.
+    past, n_read = _shared_prompt(untrained, traces, traces[0].n_prompt - 1)
+    inputs = _after(traces, n_read, pad_token_id, untrained.device)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    spans = [[(first - n_read, last - n_read) for first, last in trace.steps] for trace in traces]
+    labels = torch.full_like(ids, -100)
+    for row, steps in enumerate(spans):
+        for first, last in steps:
+            labels[row, first : last + 1] = ids[row, first : last + 1]
+    logps, _ = token_logps(untrained, ids, mask, labels, past=past)
+    # The log-probability of token t stands at t - 1.
+    means = [
+        torch.stack([row[first - 1 : last].mean() for first, last in steps])
+        for row, steps in zip(logps, spans, strict=True)
+    ]
+    return nn.utils.rnn.pad_sequence(means, batch_first=True)
+
+
+def _shared_prompt(model: nn.Module, traces: list[EncodedTrace], n_tokens: int) -> tuple[Cache | None, int]:
+    """What the model has read of a prompt that several traces have in common, for each of them, and how many tokens."""
+    if not len({prompt_of(trace) for trace in traces}) == 1 < len(traces) or n_tokens < 1:
+        return None, 0
+    prompt = torch.tensor([traces[0].input_ids[:n_tokens]], device=next(model.parameters()).device)
+    # No logits of the prompt; a backbone has none.
+    few = {} if model.get_output_embeddings() is None else {"logits_to_keep": 1}
+    past = model(input_ids=prompt, use_cache=True, **few).past_key_values
+    past.batch_repeat_interleave(len(traces))
+    return past, n_tokens
+
+
+def _after(traces: list[EncodedTrace], n_read: int, pad_token_id: int, where: torch.device) -> dict[str, Tensor]:
+    """The model's inputs behind the tokens that it has read."""
+    left = [trace.part(n_read, len(trace.input_ids), trace.steps) if n_read else trace for trace in traces]
+    inputs = {name: tensor.to(where) for name, tensor in pad(left, pad_token_id).items()}
+    mask = inputs["attention_mask"]
+    inputs["attention_mask"] = torch.cat([mask.new_ones(len(traces), n_read), mask], dim=1)
+    return inputs
 
 
 def prompt_of(trace: EncodedTrace) -> tuple[int, ...]:
@@ -142,17 +176,3 @@ def shared_passes(traces: Sequence[EncodedTrace], tokens: int) -> Iterator[list[
     for numbers in [alone, *(numbers for numbers in by_prompt.values() if len(numbers) > 1)]:
         for chosen in passes([traces[number] for number in numbers], tokens):
             yield [numbers[i] for i in chosen]
-
-
-@torch.no_grad()
-def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
-    """(B, S), the mean over a step's tokens."""
-    inputs = pad(traces, pad_token_id)
-    ids, mask = (inputs[name].to(untrained.device) for name in ("input_ids", "attention_mask"))
-    logps, _ = token_logps(untrained, ids, mask, ids.masked_fill(mask == 0, -100))
-    # The log-probability of token t stands at t - 1.
-    means = [
-        torch.stack([row[first - 1 : last].mean() for first, last in trace.steps])
-        for row, trace in zip(logps, traces, strict=True)
-    ]
-    return nn.utils.rnn.pad_sequence(means, batch_first=True)
