@@ -32,7 +32,7 @@ rule one:
 
 
 def rows() -> Iterator[Row]:
-    for name, n_seeds in (("demo", 1), ("1500 jobs", 211), ("15000 jobs", 2139)):
+    for name, n_seeds in (("demo", 1), ("1500 jobs", 183), ("15000 jobs", 1871)):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             ours, n_jobs = with_seeds(folder, DEMO, n_seeds)

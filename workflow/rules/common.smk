@@ -27,6 +27,9 @@ os.umask(os.umask(0o077) | 0o007)
 # Snakemake above it would die of it, and Slurm ends a step with its first process.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
+from snakemake.common import overwrite_function_params
+from snakemake.resources import Resource
+
 from agentark.config import study
 from agentark.config.methods import METHODS, SUPERVISED
 from agentark.config.section import NAME
@@ -64,10 +67,14 @@ if workflow.is_main_process:
 
 
 def known(function):
-    """A function of wildcards, its signature kept: Snakemake asks for it several times a job, and to find it takes longer
-    than to call most of ours."""
-    function.__signature__ = inspect.signature(function)
+    """A function of wildcards, its parameters kept: Snakemake asks for them several times a job, and to find them takes
+    longer than to call most of ours."""
+    overwrite_function_params(function, inspect.signature(function).parameters)
     return function
+
+
+# Its own, too: once for each resource of each job.
+known(Resource.evaluate)
 
 
 ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"
