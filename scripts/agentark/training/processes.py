@@ -91,8 +91,8 @@ def leave(status: int) -> NoReturn:
     """
     if count() == 1:
         raise SystemExit(status)
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    if status == 0 and distributed.is_initialized():
+        distributed.destroy_process_group()  # waits for the others, which a failure might do for ever
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
