@@ -14,6 +14,7 @@ def token_logps(
     temperature: float = 1.0,
     with_entropy: bool = False,
     past: Cache | None = None,
+    position_ids: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each next token that is labelled, and the entropy of its distribution (no gradient).
 
@@ -28,13 +29,14 @@ def token_logps(
         labels: (B, T), -100 where no log-probability is wanted.
         temperature: the logits are divided by it.
         past: what the model has read before, of each row.
+        position_ids: (B, T), where these tokens stand behind it.
 
     Returns:
         Both (B, T-1) float32, zero where the next token has no label.
     """
     targets = labels[:, 1:]
     kept = (targets != -100).any(dim=0).nonzero().squeeze(1)
-    read = {"use_cache": False} if past is None else {"past_key_values": past}
+    read = {"use_cache": False} if past is None else {"past_key_values": past, "position_ids": position_ids}
     logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **read).logits
     logits = logits.float() / temperature if temperature != 1.0 else logits.float()
     # Unlabelled positions among the kept ones stay in: to take them out, and their gradients back in, costs two

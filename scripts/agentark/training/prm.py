@@ -51,7 +51,12 @@ class ProcessRewardModel(nn.Module):
         )
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, step_tokens: Tensor, past: Cache | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        step_tokens: Tensor,
+        past: Cache | None = None,
+        position_ids: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Rewards of steps, and their projections.
 
@@ -59,13 +64,18 @@ class ProcessRewardModel(nn.Module):
             input_ids: (B, T).
             attention_mask: (B, P + T), 0 on padding.
             step_tokens: (B, S), position of each step's last token; anything valid on padding.
-            past: what the backbone made of the P tokens before these, in all rows the same; None = there are none.
+            past: what the backbone made of the P tokens before these, None = there are none.
+            position_ids: (B, T), where these stand behind them.
 
         Returns:
             (B, S) and (B, S, D), float32; no projections without a projector.
         """
         hidden = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, past_key_values=past, use_cache=past is not None
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past,
+            use_cache=past is not None,
         ).last_hidden_state
         at_steps = hidden.gather(1, step_tokens.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
         # bfloat16 has 256 steps between 0.5 and 1: scores would tie.

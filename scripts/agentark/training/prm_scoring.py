@@ -3,7 +3,7 @@
 A trace that is longer than the model reads is scored in windows.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +81,8 @@ def _in_windows(
 def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
     """(B, S) rewards."""
     with weights.autocast():
-        past, n_read = _shared_prompt(model.backbone, traces, traces[0].n_prompt)
-        inputs = _after(traces, n_read, pad_token_id, next(model.parameters()).device)
+        n_read = [trace.n_prompt for trace in traces]
+        past, inputs = _after_prompts(model.backbone, traces, n_read, pad_token_id)
         return model(**inputs, past=past)[0]
 
 
@@ -90,15 +90,18 @@ def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id
 def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
     """(B, S), the mean over a step's tokens."""
     # The first token of a text is foretold by the prompt's last one.
-    past, n_read = _shared_prompt(untrained, traces, traces[0].n_prompt - 1)
-    inputs = _after(traces, n_read, pad_token_id, untrained.device)
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
-    spans = [[(first - n_read, last - n_read) for first, last in trace.steps] for trace in traces]
+    n_read = [trace.n_prompt - 1 for trace in traces]
+    past, inputs = _after_prompts(untrained, traces, n_read, pad_token_id)
+    ids, ends = inputs["input_ids"], inputs.pop("step_tokens").tolist()
     labels = torch.full_like(ids, -100)
+    spans = [
+        [(last - (b - a), last) for (a, b), last in zip(trace.steps, row, strict=False)]
+        for trace, row in zip(traces, ends, strict=True)
+    ]
     for row, steps in enumerate(spans):
         for first, last in steps:
             labels[row, first : last + 1] = ids[row, first : last + 1]
-    logps, _ = token_logps(untrained, ids, mask, labels, past=past)
+    logps, _ = token_logps(untrained, labels=labels, past=past, **inputs)
     # The log-probability of token t stands at t - 1.
     means = [
         torch.stack([row[first - 1 : last].mean() for first, last in steps])
@@ -107,25 +110,36 @@ def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], p
     return nn.utils.rnn.pad_sequence(means, batch_first=True)
 
 
-def _shared_prompt(model: nn.Module, traces: list[EncodedTrace], n_tokens: int) -> tuple[Cache | None, int]:
-    """What the model has read of a prompt that several traces have in common, for each of them, and how many tokens."""
-    if not len({prompt_of(trace) for trace in traces}) == 1 < len(traces) or n_tokens < 1:
-        return None, 0
-    prompt = torch.tensor([traces[0].input_ids[:n_tokens]], device=next(model.parameters()).device)
+def _after_prompts(
+    model: nn.Module, traces: list[EncodedTrace], n_read: list[int], pad_token_id: int
+) -> tuple[Cache | None, dict[str, Tensor]]:
+    """The model's inputs behind the first tokens of each trace's prompt, and what the model has made of those.
+
+    A prompt is read once, all prompts in one pass. Where no two traces have one in common, the inputs are whole.
+    """
+    where = next(model.parameters()).device
+    prompts = {prompt_of(trace): tuple(trace.input_ids[:n]) for trace, n in zip(traces, n_read, strict=True)}
+    if len(prompts) == len(traces) or min(n_read) < 1:
+        return None, {name: tensor.to(where) for name, tensor in pad(traces, pad_token_id).items()}
+    # Padded on the left, so that every text begins in the same column.
+    width = max(n_read)
+    ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + [*prompt] for prompt in prompts.values()])
+    lengths = torch.tensor([len(prompt) for prompt in prompts.values()])
+    places = torch.arange(width) - (width - lengths)[:, None]
+    read = {"input_ids": ids, "attention_mask": (places >= 0).long(), "position_ids": places.clamp(min=0)}
     # No logits of the prompt; a backbone has none.
     few = {} if model.get_output_embeddings() is None else {"logits_to_keep": 1}
-    past = model(input_ids=prompt, use_cache=True, **few).past_key_values
-    past.batch_repeat_interleave(len(traces))
-    return past, n_tokens
-
-
-def _after(traces: list[EncodedTrace], n_read: int, pad_token_id: int, where: torch.device) -> dict[str, Tensor]:
-    """The model's inputs behind the tokens that it has read."""
-    left = [trace.part(n_read, len(trace.input_ids), trace.steps) if n_read else trace for trace in traces]
+    read = {name: tensor.to(where) for name, tensor in read.items()}
+    past = model(**read, use_cache=True, **few).past_key_values
+    number_of = {prompt: number for number, prompt in enumerate(prompts)}
+    rows = torch.tensor([number_of[prompt_of(trace)] for trace in traces], device=where)
+    past.batch_select_indices(rows)
+    left = [trace.part(n, len(trace.input_ids), trace.steps) for trace, n in zip(traces, n_read, strict=True)]
     inputs = {name: tensor.to(where) for name, tensor in pad(left, pad_token_id).items()}
-    mask = inputs["attention_mask"]
-    inputs["attention_mask"] = torch.cat([mask.new_ones(len(traces), n_read), mask], dim=1)
-    return inputs
+    behind = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(n_read)[:, None]
+    inputs["position_ids"] = behind.to(where)
+    inputs["attention_mask"] = torch.cat([read["attention_mask"][rows], inputs["attention_mask"]], dim=1)
+    return past, inputs
 
 
 def prompt_of(trace: EncodedTrace) -> tuple[int, ...]:
@@ -157,22 +171,27 @@ def windows(trace: EncodedTrace, max_length: int) -> list[EncodedTrace]:
 def passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
     """Traces, by number, that go through the model together: of like length, at most so many tokens with their padding,
     and at least one."""
-    lengths = [len(trace.input_ids) for trace in traces]
+    return _cut(traces, tokens, sorted(range(len(traces)), key=lambda number: len(traces[number].input_ids)))
+
+
+def shared_passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
+    """The same, with traces that have a prompt in common beside each other, and prompts of like length."""
+
+    def place(number: int) -> tuple[int, tuple[int, ...], int]:
+        trace = traces[number]
+        return trace.n_prompt, prompt_of(trace), len(trace.input_ids)
+
+    return _cut(traces, tokens, sorted(range(len(traces)), key=place))
+
+
+def _cut(traces: Sequence[EncodedTrace], tokens: int, order: Sequence[int]) -> list[list[int]]:
     cut: list[list[int]] = []
-    for number in sorted(range(len(traces)), key=lengths.__getitem__):
-        if cut and lengths[number] * (len(cut[-1]) + 1) <= tokens:
+    longest = 0
+    for number in order:
+        longest = max(longest, len(traces[number].input_ids))
+        if cut and longest * (len(cut[-1]) + 1) <= tokens:
             cut[-1].append(number)
         else:
             cut.append([number])
+            longest = len(traces[number].input_ids)
     return cut
-
-
-def shared_passes(traces: Sequence[EncodedTrace], tokens: int) -> Iterator[list[int]]:
-    """Passes in which either all traces have the same prompt, or each is the only one of its own."""
-    by_prompt: dict[tuple[int, ...], list[int]] = {}
-    for number, trace in enumerate(traces):
-        by_prompt.setdefault(prompt_of(trace), []).append(number)
-    alone = [numbers[0] for numbers in by_prompt.values() if len(numbers) == 1]
-    for numbers in [alone, *(numbers for numbers in by_prompt.values() if len(numbers) > 1)]:
-        for chosen in passes([traces[number] for number in numbers], tokens):
-            yield [numbers[i] for i in chosen]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from agentark.engines.local_models import open_model
 from agentark.training import prm, prm_scoring
@@ -12,7 +13,10 @@ from tests.unit.training.test_prm import questions_with_a_planted_error
 
 
 def encoded(tokenizer, n: int) -> list[EncodedTrace]:
-    rows = [row for group in questions_with_a_planted_error(n) for row in group]
+    groups = questions_with_a_planted_error(n)
+    rows = [
+        replace(row, question=row.question + " now" * number) for number, group in enumerate(groups) for row in group
+    ]
     return [prm.encode(tokenizer, row, row.text, row.steps) for row in rows]
 
 
