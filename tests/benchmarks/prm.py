@@ -19,7 +19,11 @@ from agentark.training import prm
 from agentark.training.prm_scoring import score_encoded
 from tests.benchmarks import Row, alternate
 
-N_QUESTIONS, N_TRACES = 8, 18
+SHAPES = {
+    "short traces, as the demo's": {"n_questions": 40, "n_traces": 6, "n_terms": 2},
+    "each trace another": {"n_questions": 8, "n_traces": 18, "n_terms": 4},
+    "agents agree": {"n_questions": 8, "n_traces": 18, "n_terms": 4, "repeats": 3},
+}
 """Three agents of two rounds have 6 traces, and the paper's five of three rounds and more agents up to 60."""
 
 
@@ -30,30 +34,33 @@ def rows() -> Iterator[Row]:
         model, _ = prm.open_backbone(folder)
         model.eval()
         tokenizer = local_models.open_tokenizer(folder)
-        for what, repeats in (("each trace another", 1), ("agents agree", 3)):
-            traces = list(solutions(tokenizer, repeats))
+        for what, shape in SHAPES.items():
+            traces = list(solutions(tokenizer, **shape))
             speeds = alternate(
                 partial(steps_per_second, model, tokenizer, traces, len(traces)),
                 partial(steps_per_second, model, tokenizer, traces, 1),
             )
-            note = f"{len(traces)} traces of {N_QUESTIONS} questions; reference: one trace at a time"
+            note = f"{len(traces)} traces of {shape['n_questions']} questions; reference: one trace at a time"
             yield Row(f"score, {what}", *speeds, unit="steps/s", note=note)
 
 
-def solutions(tokenizer: local_models.PreTrainedTokenizerBase, repeats: int) -> Iterator[prm.EncodedTrace]:
+def solutions(
+    tokenizer: local_models.PreTrainedTokenizerBase, n_questions: int, n_traces: int, n_terms: int, repeats: int = 1
+) -> Iterator[prm.EncodedTrace]:
     """Sums worked out term by term, some of them wrongly; of `repeats` traces all say the same."""
     generator = random.Random(0)
-    sums = reasoning_gym.create_dataset("chain_sum", min_terms=3, max_terms=5, size=N_QUESTIONS, seed=0)
+    sums = reasoning_gym.create_dataset("chain_sum", min_terms=n_terms, max_terms=n_terms, size=n_questions, seed=0)
     for item in sums:
         asked = Question(
             question_id="", dataset="", split="test", question=item["question"], gold=item["answer"], gold_type="number"
         )
         terms = [int(term) for term in item["metadata"]["expression"].replace("- ", "+ -").split("+")]
-        for _ in range(N_TRACES // repeats):
+        for _ in range(n_traces // repeats):
             total, lines = terms[0], []
             for term in terms[1:]:
-                before, total = total, total + term + generator.choice([0, 0, 1, 10])
-                lines.append(f"First we have {before}, and then {term} comes to it, so that it is {total}.")
+                before, total = total, total + term + generator.choice([0, 0, *range(1, 30)])
+                said = f"{before} + {term} = {total}"
+                lines.append(said if n_terms == 2 else f"First we have {before}, and then {term} comes: {said}.")
             text = "\n".join([*lines, answer_statement(str(total), "number")])
             yield from [prm.encode(tokenizer, asked, text, split_steps(text))] * repeats
 
