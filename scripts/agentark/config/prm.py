@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from agentark.config.section import Section
 
 Loss = Literal["contrastive", "bce", "pqm", "margin", "infonce"]
+LossWeights = dict[Loss, Annotated[float, Field(gt=0)]]
 
 
 class PrmStage(Section):
@@ -22,7 +23,7 @@ class Prm(Section):
     model: str | None = Field(
         None, description="model whose weights it starts from, a name under `models`; none = each student's own"
     )
-    loss: dict[Loss, Annotated[float, Field(gt=0)]] = Field(
+    loss: LossWeights = Field(
         {"contrastive": 1.0},
         min_length=1,
         description="`contrastive` (Eq. 7), `bce`, `pqm`, `margin`; or several, weighted: `{bce: 1, infonce: 0.5}`",
@@ -58,7 +59,7 @@ class Prm(Section):
         description="share of the questions kept back to measure how well it tells right steps from wrong ones",
     )
 
-    @field_validator("loss", mode="before")
+    @field_validator("loss", mode="before", json_schema_input_type=Loss | LossWeights)
     @classmethod
     def _one_loss_by_its_name(cls, value: Any) -> Any:
         return {value: 1.0} if isinstance(value, str) else value

@@ -8,6 +8,7 @@ from agentark.config.methods import Control
 from agentark.config.section import Section
 
 LabelSource = Literal["consensus", "outcome", "rollouts"]
+LabelShares = dict[LabelSource, Annotated[float, Field(gt=0)]]
 
 
 class Sets(Section):
@@ -52,7 +53,7 @@ class Sets(Section):
         description="R-SFT, DA: what of a corrective trace is learnt: the final one, or attempt, doubt and revision",
     )
     prm_traces: int = Field(8, ge=2, description="traces a question whose steps train the PRM, at most")
-    prm_labels: dict[LabelSource, Annotated[float, Field(gt=0)]] = Field(
+    prm_labels: LabelShares = Field(
         {"consensus": 1.0},
         min_length=1,
         description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
@@ -77,7 +78,7 @@ class Sets(Section):
         "drop", description="train questions that nearly repeat another one"
     )
 
-    @field_validator("prm_labels", mode="before")
+    @field_validator("prm_labels", mode="before", json_schema_input_type=LabelSource | LabelShares)
     @classmethod
     def _one_source_by_its_name(cls, value: Any) -> Any:
         return {value: 1.0} if isinstance(value, str) else value

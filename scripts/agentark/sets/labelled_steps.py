@@ -25,7 +25,9 @@ def step_examples(
     """
     rows = []
     chosen = traces_for_steps(traces, settings)
-    source = label_source(traces[0].question_id, settings.prm_labels) if traces else "outcome"
+    if not chosen:
+        return []
+    source = label_source(traces[0].question_id, settings.prm_labels)
     if source == "rollouts":
         chosen = [one for one in chosen if one[0].trace_id in (values or {})]
         labelled = [[int(right > 0) for right in values[trace.trace_id].right] for trace, _, _ in chosen]

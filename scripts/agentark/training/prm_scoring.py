@@ -82,7 +82,7 @@ def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id
     """(B, S) rewards."""
     with weights.autocast():
         n_read = [trace.n_prompt for trace in traces]
-        past, inputs = _after_prompts(model.backbone, traces, n_read, pad_token_id)
+        past, inputs, _ = _after_prompts(model.backbone, traces, n_read, pad_token_id)
         return model(**inputs, past=past)[0]
 
 
@@ -91,36 +91,34 @@ def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], p
     """(B, S), the mean over a step's tokens."""
     # The first token of a text is foretold by the prompt's last one.
     n_read = [trace.n_prompt - 1 for trace in traces]
-    past, inputs = _after_prompts(untrained, traces, n_read, pad_token_id)
-    ids, ends = inputs["input_ids"], inputs.pop("step_tokens").tolist()
+    past, inputs, left = _after_prompts(untrained, traces, n_read, pad_token_id)
+    del inputs["step_tokens"]
+    ids = inputs["input_ids"]
     labels = torch.full_like(ids, -100)
-    spans = [
-        [(last - (b - a), last) for (a, b), last in zip(trace.steps, row, strict=False)]
-        for trace, row in zip(traces, ends, strict=True)
-    ]
-    for row, steps in enumerate(spans):
-        for first, last in steps:
+    for row, trace in enumerate(left):
+        for first, last in trace.steps:
             labels[row, first : last + 1] = ids[row, first : last + 1]
     logps, _ = token_logps(untrained, labels=labels, past=past, **inputs)
     # The log-probability of token t stands at t - 1.
     means = [
-        torch.stack([row[first - 1 : last].mean() for first, last in steps])
-        for row, steps in zip(logps, spans, strict=True)
+        torch.stack([row[first - 1 : last].mean() for first, last in trace.steps])
+        for row, trace in zip(logps, left, strict=True)
     ]
     return nn.utils.rnn.pad_sequence(means, batch_first=True)
 
 
 def _after_prompts(
     model: nn.Module, traces: list[EncodedTrace], n_read: list[int], pad_token_id: int
-) -> tuple[Cache | None, dict[str, Tensor]]:
-    """The model's inputs behind the first tokens of each trace's prompt, and what the model has made of those.
+) -> tuple[Cache | None, dict[str, Tensor], list[EncodedTrace]]:
+    """What the model has made of the first tokens of each trace's prompt, its inputs behind them, and the traces from
+    there on.
 
     A prompt is read once, all prompts in one pass. Where no two traces have one in common, the inputs are whole.
     """
     where = next(model.parameters()).device
     prompts = {prompt_of(trace): tuple(trace.input_ids[:n]) for trace, n in zip(traces, n_read, strict=True)}
     if len(prompts) == len(traces) or min(n_read) < 1:
-        return None, {name: tensor.to(where) for name, tensor in pad(traces, pad_token_id).items()}
+        return None, {name: tensor.to(where) for name, tensor in pad(traces, pad_token_id).items()}, traces
     # Padded on the left, so that every text begins in the same column.
     width = max(n_read)
     ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + [*prompt] for prompt in prompts.values()])
@@ -139,7 +137,7 @@ def _after_prompts(
     behind = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(n_read)[:, None]
     inputs["position_ids"] = behind.to(where)
     inputs["attention_mask"] = torch.cat([read["attention_mask"][rows], inputs["attention_mask"]], dim=1)
-    return past, inputs
+    return past, inputs, left
 
 
 def prompt_of(trace: EncodedTrace) -> tuple[int, ...]:
