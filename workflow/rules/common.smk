@@ -1,5 +1,6 @@
 """What all rules share: the library, the validated config, and what wildcards stand for."""
 
+import functools
 import gc
 import inspect
 import os
@@ -28,6 +29,7 @@ os.umask(os.umask(0o077) | 0o007)
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 from snakemake.common import overwrite_function_params
+from snakemake.output_index import OutputIndex
 from snakemake.resources import Resource
 
 from agentark.config import study
@@ -73,8 +75,9 @@ def known(function):
     return function
 
 
-# Its own, too: once for each resource of each job.
+# Snakemake's own, too: once for each resource of each job, and which rule makes a file, once for each job that reads it.
 known(Resource.evaluate)
+OutputIndex.match_producers = functools.cache(OutputIndex.match_producers)
 
 
 ENVIRONMENT = f"../../envs/{CONFIG.hardware.environment}.yaml"
