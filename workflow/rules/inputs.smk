@@ -57,8 +57,10 @@ def the_judge(wildcards):
     return [judge] if judge else []
 
 
-def the_rollout_model(wildcards):
-    model = config_of(wildcards).sets.rollout_model
+def the_labeller(wildcards):
+    """The model that labels steps by rollouts or as a judge; none where neither is asked for."""
+    sets = config_of(wildcards).sets
+    model = sets.judge if wildcards.source == "judge" else sets.rollout_model
     return [model] if model else []
 
 
@@ -111,10 +113,19 @@ def asks_judge(wildcards):
     return wildcards.kind == "da" and config_of(wildcards).sets.da_selection == "judge"
 
 
-def asks_rollouts(wildcards):
-    return (
-        wildcards.kind == "prm" and "rollouts" in config_of(wildcards).sets.prm_labels
-    )
+def labels_of_models(suffix):
+    """Function of a set: what models say of its steps, all shards of each source that the config names."""
+
+    def files(wildcards):
+        config = config_of(wildcards)
+        return [
+            f"step_labels/{source}/{wildcards.teacher}/{wildcards.dataset}/{shard}.{suffix}"
+            for source in ("rollouts", "judge")
+            if wildcards.kind == "prm" and source in config.sets.prm_labels
+            for shard in shards(config)
+        ]
+
+    return files
 
 
 def is_control(wildcards):
@@ -132,6 +143,20 @@ def beginning(wildcards):
 def reward_model(config):
     backbone = config.prm.model or "{student}"
     return f"prm/{{teacher}}/{{train_set}}/{backbone}/{{seed}}/manifest.json"
+
+
+def step_sets(suffix):
+    """Function of a reward model: the labelled steps of its teacher, then those of the others that it learns from."""
+
+    def files(wildcards):
+        teachers = [wildcards.teacher, *config_of(wildcards).prm.other_teachers]
+        folders = [
+            f"sets/{teacher}/{wildcards.train_set}"
+            for teacher in dict.fromkeys(teachers)
+        ]
+        return [f"{folder}/prm.{suffix}" for folder in folders]
+
+    return files
 
 
 STEP_BENCHMARKS = list(CONFIG.prm_evaluation.benchmarks)

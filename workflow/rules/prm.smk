@@ -5,10 +5,10 @@ scores/.../<shard>.jsonl.zst, a row a held-out trace."""
 rule train_prm:
     """Train a process reward model from {wildcards.backbone} on the steps of {wildcards.teacher}'s debates."""
     input:
-        made("sets/{teacher}/{train_set}/prm.card.json"),
+        made_by(step_sets("card.json")),
         settings=made("settings/prm.json"),
         model=made("models/{backbone}/manifest.json"),
-        rows=ancient(made("sets/{teacher}/{train_set}/prm.jsonl")),
+        rows=ancient(made_by(step_sets("jsonl"))),
     output:
         manifest="results/{run}/prm/{teacher}/{train_set}/{backbone}/{seed}/manifest.json",
     log:

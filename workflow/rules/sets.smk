@@ -67,32 +67,34 @@ rule judge_traces:
         " --manifest {output.manifest:q} --log {log:q}"
 
 
-rule roll_out_steps:
-    """Continue {wildcards.teacher}'s traces on {wildcards.dataset} from each of their steps."""
+rule label_steps:
+    """Have a model label steps of {wildcards.teacher}'s traces on {wildcards.dataset}, by {wildcards.source}."""
     input:
         made("traces/{teacher}/{dataset}/{shard}.manifest.json"),
-        settings=made("settings/sets/rollouts.json"),
+        settings=made("settings/sets/{source}.json"),
         engine=made("settings/engine.json"),
-        model=lambda wildcards: manifests(the_rollout_model(wildcards)),
+        model=lambda wildcards: manifests(the_labeller(wildcards)),
         traces=ancient(made("traces/{teacher}/{dataset}/{shard}.jsonl.zst")),
     output:
-        rows="results/{run}/rollouts/{teacher}/{dataset}/{shard}.jsonl",
-        manifest="results/{run}/rollouts/{teacher}/{dataset}/{shard}.manifest.json",
+        rows="results/{run}/step_labels/{source}/{teacher}/{dataset}/{shard}.jsonl",
+        manifest="results/{run}/step_labels/{source}/{teacher}/{dataset}/{shard}.manifest.json",
     log:
-        "results/{run}/logs/roll_out_steps/{teacher}/{dataset}/{shard}.log",
+        "results/{run}/logs/label_steps/{source}/{teacher}/{dataset}/{shard}.log",
     benchmark:
-        "results/{run}/benchmarks/roll_out_steps/{teacher}/{dataset}/{shard}.tsv"
+        "results/{run}/benchmarks/label_steps/{source}/{teacher}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        source="rollouts|judge",
     conda:
         ENVIRONMENT
     threads: 8
     resources:
-        **needs("generate", the_rollout_model, hours=12),
+        **needs("generate", the_labeller, hours=12),
     params:
-        code=code_digest("roll_out"),
-        work="results/{run}/kept/rollouts/{teacher}/{dataset}/{shard}",
+        code=code_digest("label_steps"),
+        work="results/{run}/kept/step_labels/{source}/{teacher}/{dataset}/{shard}",
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
-        " agentark.stages.roll_out --config {input.settings:q} --engine {input.engine:q}"
+        " agentark.stages.label_steps --config {input.settings:q} --source {wildcards.source} --engine {input.engine:q}"
         " --model {input.model:q} --traces {input.traces:q} --work {params.work:q} --out {output.rows:q}"
         " --manifest {output.manifest:q} --log {log:q}"
 
@@ -103,13 +105,13 @@ rule build_set:
         shards_of("traces", "manifest.json"),
         made("questions/{dataset}/overlap.manifest.json"),
         where(asks_judge, shards_of("judged", "manifest.json")),
-        where(asks_rollouts, shards_of("rollouts", "manifest.json")),
+        made_by(labels_of_models("manifest.json")),
         where(is_control, made("sets/{teacher}/{dataset}/rsft.card.json")),
         settings=made("settings/sets/{kind}.json"),
         traces=ancient(shards_of("traces", "jsonl.zst")),
         skip=ancient(made("questions/{dataset}/skip.jsonl")),
         judged=ancient(where(asks_judge, shards_of("judged", "jsonl"))),
-        values=ancient(where(asks_rollouts, shards_of("rollouts", "jsonl"))),
+        values=ancient(made_by(labels_of_models("jsonl"))),
         rsft=ancient(where(is_control, made("sets/{teacher}/{dataset}/rsft.jsonl"))),
     output:
         rows="results/{run}/sets/{teacher}/{dataset}/{kind}.jsonl",

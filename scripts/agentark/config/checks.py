@@ -47,8 +47,6 @@ def models(config: "Config") -> None:
     for name in config.models:
         if student := config.student(name):
             _student(config, f"models.{name}.student", student)
-    for name in config.models:
-        _no_circle(config, name, [])
 
 
 def _student(config: "Config", key: str, student: Taught) -> None:
@@ -63,14 +61,22 @@ def _student(config: "Config", key: str, student: Taught) -> None:
         raise ValueError(f"{key}.train_set: datasets.{student.train_set} has no `train` part: give it one")
 
 
+def circles(config: "Config") -> None:
+    """No student is made from itself; variants are known."""
+    for name in config.models:
+        _no_circle(config, name, [])
+
+
 def _no_circle(config: "Config", name: str, path: list[str]) -> None:
-    """A student is made from the model that is trained and from its teacher, which may be students."""
+    """A student is made from the model that is trained and from its teachers, which may be students; by PAD also from
+    the other teachers of its reward model."""
     if name in path:
         circle = " needs ".join([*path[path.index(name) :], name])
         raise ValueError(f"models: {circle}; a student cannot be made from itself, so break the circle")
     student = config.student(name) if name in config.models else None
     if student:
-        members = [member.model for member in config.team(student.teacher).members]
+        others = config.variant(student.variant).prm.other_teachers if "pad" in config.recipe(student.method) else []
+        members = [member.model for teacher in (student.teacher, *others) for member in config.team(teacher).members]
         for needed in dict.fromkeys([student.model, *members]):
             _no_circle(config, needed, [*path, name])
 
@@ -89,12 +95,17 @@ def settings(config: "Config") -> None:
         ("prm.model", config.prm.model),
     ):
         _exist(key, [name] if name else [], "models", config.models)
+    _exist("prm.other_teachers", config.prm.other_teachers, "models` or `teams", [*config.models, *config.teams])
+    if config.prm.other_teachers and config.debates.source != "generate":
+        raise ValueError("prm.other_teachers: they debate, and this run's debates are those of logs: take it out")
     if config.prm.model:
         _has_weights(config, "prm.model", config.prm.model)
     if config.sets.da_selection == "judge" and config.sets.judge is None:
         raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
     if "rollouts" in config.sets.prm_labels and config.sets.rollout_model is None:
         raise ValueError("sets.prm_labels names `rollouts`: give `sets.rollout_model`, the name of a model")
+    if "judge" in config.sets.prm_labels and config.sets.judge is None:
+        raise ValueError("sets.prm_labels names `judge`: give `sets.judge`, the name of a model")
     if config.sets.da_selection == "judge" and config.sets.corrective == "equal":
         raise ValueError("sets.da_selection: `judge` picks among traces of both kinds, so it cannot hold them `equal`")
     if config.debates.source == "generate":

@@ -23,6 +23,11 @@ class Prm(Section):
     model: str | None = Field(
         None, description="model whose weights it starts from, a name under `models`; none = each student's own"
     )
+    other_teachers: list[str] = Field(
+        [],
+        description="teachers beside each reward model's own whose labelled steps it learns too: a student of the run, "
+        "for traces as PAD's policy writes them",
+    )
     loss: LossWeights = Field(
         {"contrastive": 1.0},
         min_length=1,

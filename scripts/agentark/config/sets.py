@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from agentark.config.methods import Control
 from agentark.config.section import Section
 
-LabelSource = Literal["consensus", "outcome", "rollouts"]
+LabelSource = Literal["consensus", "outcome", "rollouts", "judge"]
 LabelShares = dict[LabelSource, Annotated[float, Field(gt=0)]]
 
 
@@ -42,7 +42,9 @@ class Sets(Section):
         description="DA: how different traces are picked: each the farthest from those before, one for each way of "
         "solving, at random as a control, or by a language model (paper)",
     )
-    judge: str | None = Field(None, description="model that picks for `da_selection: judge`")
+    judge: str | None = Field(
+        None, description="model that picks for `da_selection: judge`, and labels steps for `prm_labels: judge`"
+    )
     corrective: Literal["prefer", "exclude", "equal"] = Field(
         "prefer",
         description="R-SFT, DA: traces of agents that corrected themselves come first (paper), stay out, or teach as "
@@ -57,8 +59,8 @@ class Sets(Section):
         {"consensus": 1.0},
         min_length=1,
         description="a step is right when its trace's answer is (`outcome`), also when a right trace has the same step "
-        "(`consensus`), or when a continuation from it ends right (`rollouts`); or shares of the questions that each "
-        "labels: `{consensus: 3, rollouts: 1}`",
+        "(`consensus`), when a continuation from it ends right (`rollouts`), or when a model finds no error up to it "
+        "(`judge`); or shares of the questions that each labels: `{consensus: 3, rollouts: 1}`",
     )
     prm_after_error: Literal["keep", "drop", "wrong"] = Field(
         "keep",
@@ -91,14 +93,16 @@ class Sets(Section):
         has the questions of the R-SFT set that it stands against, and so its share.
         """
         amount = {"share", "trajectories"}
+        labelled = {"trajectories", "prm_traces", "prm_questions", "prm_labels"}
         teaching = {*amount, "min_correct_agents", "require_reasoning", "corrective", "corrective_form"}
         fields = {
             "rsft": {*teaching, "rsft_traces"},
             "da": {*teaching, "da_traces", "da_selection"},
-            "prm": {*amount, "prm_traces", "prm_labels", "prm_after_error", "prm_questions"},
+            "prm": {*labelled, "share", "prm_after_error"},
             "rl": {"share"},
             "judged": {"trajectories", "min_correct_agents", "require_reasoning", "corrective", "da_traces"},
-            "rollouts": {"trajectories", "prm_traces", "prm_questions", "prm_labels", "rollouts"},
+            "rollouts": {*labelled, "rollouts"},
+            "judge": labelled,
             "overlap": {"contamination", "near_duplicates"},
             **{control: {"trajectories"} for control in get_args(Control)},
         }

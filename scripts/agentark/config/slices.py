@@ -29,8 +29,8 @@ def frozen(config: "Config", name: str) -> str:
     elif section == "sets":
         value = config.sets.slice_for(key).model_dump(mode="json")
     elif section == "prm":
-        # The backbone is an input of its own: a model of the same name makes the same PRM for whoever uses it.
-        value = config.prm.model_dump(mode="json", exclude={"model"})
+        # The backbone and the sets are inputs of their own: the same ones make the same PRM for whoever uses it.
+        value = config.prm.model_dump(mode="json", exclude={"model", "other_teachers"})
     elif section == "prm_evaluation":
         # How many jobs share the work decides nothing, and each step benchmark is a file of its own.
         value = config.prm_evaluation.model_dump(mode="json", include={"labels"})

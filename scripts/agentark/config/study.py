@@ -110,6 +110,7 @@ class Config(Section):
         for name in checks.in_order(self.variants):
             self._variants[name] = self._varied(name)
         checks.variants(self)
+        checks.circles(self)
         checks.parts(self)
         return self
 

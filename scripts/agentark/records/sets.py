@@ -56,13 +56,13 @@ class RlPrompt(Row):
 
 
 class StepValues(Row):
-    """What continuations from the steps of a trace came to."""
+    """What a model found of the steps of a trace."""
 
     trace_id: str
     n: int
-    """Continuations a step."""
+    """Verdicts a step: of that many continuations, or a judge's one."""
     right: list[int]
-    """Of each step, how many of them ended right."""
+    """Of each step, how many continuations ended right, or whether the judge finds it right."""
 
 
 class Judgement(Row):

@@ -26,7 +26,7 @@ STAGES = {
     "questions": ("make_questions", "find_overlap"),
     "debates": ("hold_debates", "import_debates"),
     "traces": ("verify_answers", "extract_traces"),
-    "sets": ("judge_traces", "roll_out_steps", "build_set"),
+    "sets": ("judge_traces", "label_steps", "build_set"),
     "prm": ("train_prm",),
     "scores": ("make_step_benchmark", "score_steps"),
     "students": ("train_sft", "train_grpo"),

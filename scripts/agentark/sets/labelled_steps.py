@@ -21,14 +21,14 @@ def step_examples(
     A question without both labels gives no row, unless `sets.prm_questions` is `all`.
 
     Args:
-        values: of the steps, by trace id, for `prm_labels: rollouts`; a trace without any gives no row.
+        values: of the steps, by trace id, for `prm_labels: rollouts` and `judge`; a trace without any gives no row.
     """
     rows = []
     chosen = traces_for_steps(traces, settings)
     if not chosen:
         return []
     source = label_source(traces[0].question_id, settings.prm_labels)
-    if source == "rollouts":
+    if source in ("rollouts", "judge"):
         chosen = [one for one in chosen if one[0].trace_id in (values or {})]
         labelled = [[int(right > 0) for right in values[trace.trace_id].right] for trace, _, _ in chosen]
     else:

@@ -1,14 +1,14 @@
 """Train a process reward model from a student's weights on labelled steps; measure it on questions kept back."""
 
 import argparse
-import itertools
 import math
 import shutil
-from operator import attrgetter
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from agentark.config.prm import Prm
 from agentark.engines import local_models
@@ -26,7 +26,7 @@ from agentark.training.prm_scoring import score_encoded
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model whose weights it starts from")
-    parser.add_argument("--set", type=Path, required=True, help="step examples, JSONL")
+    parser.add_argument("--set", type=Path, nargs="+", required=True, help="step examples, a JSONL for each teacher")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
@@ -35,17 +35,14 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Prm)
     folder = manifests.model_folder(args.model)
-    parents = [args.model, args.set]
+    parents = [args.model, *args.set]
     tokenizer = local_models.open_tokenizer(folder)
-    # The set holds a question's traces side by side.
-    rows = itertools.groupby(read_rows(args.set, StepExample), attrgetter("question_id"))
-    questions, counts = prm_training.encode_questions(
-        [list(group) for _, group in rows], tokenizer, settings, args.seed
-    )
+    groups = by_questions(args.set)
+    questions, counts = prm_training.encode_questions(groups, tokenizer, settings, args.seed)
     held_out, train = split(questions, settings)
     if not train:
         raise UserError(
-            f"{args.set}: no question to train a reward model on ({counts['questions']} read, "
+            f"{args.set[0]}: no question to train a reward model on ({counts['questions']} read, "
             f"{counts['without_a_pair']} without steps that prm.loss can tell apart, {counts['too_long']} "
             f"traces longer than prm.max_length = {settings.max_length}); "
             "debate more questions, or ones that divide the agents"
@@ -53,7 +50,7 @@ def work(args: argparse.Namespace) -> None:
     labels = {label for question in train for trace in question.traces for label in trace.labels}
     if len(labels) == 1:
         raise UserError(
-            f"{args.set}: all steps are labelled {'right' if labels == {1} else 'wrong'}: nothing to tell apart; "
+            f"{args.set[0]}: all steps are labelled {'right' if labels == {1} else 'wrong'}: nothing to tell apart; "
             "debate questions that divide the agents, or label steps by sets.prm_labels: rollouts"
         )
     say(f"prm          {len(train)} questions to train on, {len(held_out)} kept back of {counts['questions']}")
@@ -91,6 +88,18 @@ def work(args: argparse.Namespace) -> None:
         },
     )
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
+
+
+def by_questions(sets: list[Path]) -> list[list[StepExample]]:
+    """The traces of each question, of all teachers; an agent of one teacher is none of another's."""
+    groups: defaultdict[str, list[StepExample]] = defaultdict(list)
+    n_agents = 0
+    for path in sets:
+        rows = list(read_rows(path, StepExample))
+        for row in rows:
+            groups[row.question_id].append(replace(row, agent=n_agents + row.agent))
+        n_agents += 1 + max((row.agent for row in rows), default=0)
+    return list(groups.values())
 
 
 def split(

@@ -166,6 +166,15 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ),
         ({"sets": {"trajectories": 1}}, "methods: PAD's reward model tells an agent's right step from another's"),
         ({"prm": {"model": "big"}}, "prm.model: `big` is not under `models`"),
+        ({"prm": {"other_teachers": ["big"]}}, "prm.other_teachers: `big` is not under `models` or `teams`"),
+        ({"sets": {"prm_labels": "judge"}}, "sets.prm_labels names `judge`: give `sets.judge`, the name of a model"),
+        (
+            {
+                "models": {"small": {"source": "x"}, "g": {"student": {"model": "small", "method": "pad"}}},
+                "prm": {"other_teachers": ["g"]},
+            },
+            "models: g needs g; a student cannot be made from itself",
+        ),
         (
             {"models": {"small": {"source": "x"}, "g": {"student": {"model": "h", "method": "rsft"}}}},
             "models.g.student.model: `h` is not under `models`",

@@ -21,8 +21,8 @@ from agentark.errors import UserError
 from agentark.provenance.manifests import file_sha256, read_manifest
 from agentark.records.files import read_rows, write_rows
 from agentark.records.sets import Judgement, StepValues
-from agentark.sets import examples, judging, labelled_steps, rollouts
-from agentark.stages import judge, models, roll_out
+from agentark.sets import examples, judging, labelled_steps, rollouts, step_judging
+from agentark.stages import judge, label_steps, models
 from agentark.traces.steps import split_steps
 from tests import tiny_model
 from tests.unit.sets.test_diversity import ADD, COUNT_UP, TENS, trace
@@ -134,9 +134,31 @@ def test_many_failed_requests_end_the_job_and_keep_the_others(tmp_path: Path, mo
     work(200)
 
 
-def test_values_label_the_steps() -> None:
+def test_a_judge_names_the_first_wrong_step() -> None:
+    steps = split_steps(WRONG)
+
+    def labels(*said: str) -> list[int] | None:
+        asked = iter(said)
+        found = asyncio.run(step_judging.values(trace(WRONG), WRONG, steps, chat_of(lambda *_: next(asked))))
+        return found and found.right
+
+    assert len(steps) == 3
+    assert labels("Step 1 is fine, step [2] is not: [2]") == [1, 0, 0]
+    assert labels("All is well [0].") == [1, 1, 1]
+    assert labels("I see no mistake", "[1]") == [0, 0, 0]
+    assert labels("[4]", "[12345]") is None
+    shown = step_judging.messages(trace(WRONG), WRONG, steps)[0]["content"]
+    assert "Answer:\n57\n" in shown
+    assert f"Step 3: {WRONG[steps[2][0] : steps[2][1]].strip()}" in shown
+    failed = Reply("", status="failed", error="HTTP 500")
+    with pytest.raises(QuestionFailedError, match="HTTP 500"):
+        asyncio.run(step_judging.values(trace(WRONG), WRONG, steps, chat_of(lambda *_: failed)))
+
+
+@pytest.mark.parametrize("source", ["rollouts", "judge"])
+def test_values_label_the_steps(source: str) -> None:
     traces = [trace(RIGHT), trace(WRONG, 1, kind="wrong", answer="56")]
-    settings = Sets(prm_labels="rollouts", rollout_model="m")
+    settings = Sets(prm_labels=source, rollout_model="m", judge="m")
     values = {
         "0-1": StepValues(trace_id="0-1", n=2, right=[2, 1, 2]),
         "1-1": StepValues(trace_id="1-1", n=2, right=[1, 0, 0]),
@@ -151,7 +173,7 @@ def test_only_the_questions_that_rollouts_label_are_rolled_out(tmp_path: Path) -
     pair = [trace(RIGHT), trace(WRONG, 1, kind="wrong", answer="56")]
     ids = [f"{number:04}" for number in range(40)]
     write_rows(tmp_path / "0.jsonl", [replace(one, question_id=id_) for id_ in ids for one in pair])
-    rolled = {one.question_id for one, _, _ in roll_out.items(tmp_path / "0.jsonl", settings)}
+    rolled = {one.question_id for one, _, _ in label_steps.items(tmp_path / "0.jsonl", settings, "rollouts")}
     assert rolled == {id_ for id_ in ids if labelled_steps.label_source(id_, settings.prm_labels) == "rollouts"}
     assert 10 < len(rolled) < 30
 
@@ -181,13 +203,24 @@ def test_the_stages_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert set(row.chosen) <= {"0-1", "1-1"}
 
     monkeypatch.setattr(rollouts, "MAX_TOKENS", 8)
+    rolling = f"{arguments} --source rollouts --work {tmp_path}/rolls"
     out, manifest = tmp_path / "values.jsonl", tmp_path / "values.manifest.json"
-    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out} --manifest {manifest}".split()) == 0
+    assert label_steps.main(f"{rolling} --out {out} --manifest {manifest}".split()) == 0
     assert_speaks_of(manifest, out, tmp_path / "0.jsonl.zst", tmp_path / "model/manifest.json")
     values = {row.trace_id: row for row in read_rows(out, StepValues)}
     assert set(values) == {"0-1", "1-1", "2-1"}
     assert values["0-1"].right[-1] == 2
     assert values["2-1"].right[-1] == 0
     before = out.read_bytes()
-    assert roll_out.main(f"{arguments} --work {tmp_path}/rolls --out {out} --manifest {manifest}".split()) == 0
+    assert label_steps.main(f"{rolling} --out {out} --manifest {manifest}".split()) == 0
     assert out.read_bytes() == before
+
+    out, manifest = tmp_path / "found.jsonl", tmp_path / "found.manifest.json"
+    content = {"prm_labels": "judge", "judge": "m", "min_correct_agents": 1}
+    (tmp_path / "sets.json").write_text(json.dumps(content))
+    monkeypatch.setattr(step_judging, "MAX_TOKENS", 8)
+    arguments += f" --source judge --work {tmp_path}/found"
+    assert label_steps.main(f"{arguments} --out {out} --manifest {manifest}".split()) == 0
+    assert_speaks_of(manifest, out, tmp_path / "0.jsonl.zst", tmp_path / "model/manifest.json")
+    facts = read_manifest(manifest)["facts"]
+    assert facts["traces"] + facts["traces_without_labels"] == 3

@@ -191,6 +191,22 @@ def test_program_learns_a_planted_error(folder, tmp_path):
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
+def test_traces_of_other_teachers_stand_beside_those_of_the_same_question(tmp_path):
+    """An agent of one teacher is another agent than that of the same number elsewhere, so it gives negatives."""
+    own, other = (
+        [trace(n, 0, [("first add 7 and 8", label)]) for n in numbers] for numbers, label in (((1, 2), 1), ((2, 3), 0))
+    )
+    write_rows(tmp_path / "own.jsonl", own)
+    write_rows(tmp_path / "other.jsonl", other)
+    groups = program.by_questions([tmp_path / "own.jsonl", tmp_path / "other.jsonl"])
+    assert [[(row.agent, row.labels) for row in group] for group in groups] == [
+        [(0, [1])],
+        [(0, [1]), (1, [0])],
+        [(1, [0])],
+    ]
+    assert [prm_training.usable(group, settings(), seed=0) for group in groups] == [False, True, False]
+
+
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
     agreed = [[trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]]
     assert run(folder, tmp_path, agreed, settings()) == 1
