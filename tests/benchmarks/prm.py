@@ -15,7 +15,7 @@ from agentark.engines.prompts import answer_statement
 from agentark.records.questions import Question
 from agentark.stages.models import bring
 from agentark.traces.steps import split_steps
-from agentark.training import prm
+from agentark.training import encoding, prm
 from agentark.training.prm_scoring import score_encoded
 from tests.benchmarks import Row, alternate
 
@@ -46,7 +46,7 @@ def rows() -> Iterator[Row]:
 
 def solutions(
     tokenizer: local_models.PreTrainedTokenizerBase, n_questions: int, n_traces: int, n_terms: int, repeats: int = 1
-) -> Iterator[prm.EncodedTrace]:
+) -> Iterator[encoding.EncodedTrace]:
     """Sums worked out term by term, some of them wrongly; of `repeats` traces all say the same."""
     generator = random.Random(0)
     sums = reasoning_gym.create_dataset("chain_sum", min_terms=n_terms, max_terms=n_terms, size=n_questions, seed=0)
@@ -62,13 +62,13 @@ def solutions(
                 said = f"{before} + {term} = {total}"
                 lines.append(said if n_terms == 2 else f"First we have {before}, and then {term} comes: {said}.")
             text = "\n".join([*lines, answer_statement(str(total), "number")])
-            yield from [prm.encode(tokenizer, asked, text, split_steps(text))] * repeats
+            yield from [encoding.encode(tokenizer, asked, text, split_steps(text))] * repeats
 
 
 def steps_per_second(
     model: prm.ProcessRewardModel,
     tokenizer: local_models.PreTrainedTokenizerBase,
-    traces: list[prm.EncodedTrace],
+    traces: list[encoding.EncodedTrace],
     at_once: int,
 ) -> float:
     started = time.perf_counter()

@@ -28,7 +28,8 @@ from agentark.running.progress import Progress, say
 from agentark.sets.labelled_steps import distinct_traces, labels_by_answer
 from agentark.traces.extraction import as_completion, traces_of
 from agentark.traces.steps import Span, split_steps
-from agentark.training.prm import encode, load_prm
+from agentark.training.encoding import encode
+from agentark.training.prm import load_prm
 from agentark.training.prm_scoring import log_probabilities, score_encoded, windows
 from agentark.training.rewards import AGGREGATES, aggregate
 

@@ -7,33 +7,22 @@ Differs from the reference code: the head and the projector are part of the mode
 saved).
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, Cache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import local_models
-from agentark.records.questions import GoldType
 from agentark.training import weights
-from agentark.training.rendering import render
+from agentark.training.encoding import Prompts, read_prompts
 
 HEAD_FILE = "head.safetensors"
 PROJECTION_SIZE = 128
-
-
-class Asked(Protocol):
-    """Any row that asks a question: `Question`, `RlPrompt`, `StepExample`."""
-
-    question: str
-    choices: list[str] | None
-    gold_type: GoldType
 
 
 class ProcessRewardModel(nn.Module):
@@ -55,8 +44,8 @@ class ProcessRewardModel(nn.Module):
         input_ids: Tensor,
         attention_mask: Tensor,
         step_tokens: Tensor,
-        past: Cache | None = None,
         position_ids: Tensor | None = None,
+        prompts: Prompts | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Rewards of steps, and their projections.
 
@@ -64,12 +53,13 @@ class ProcessRewardModel(nn.Module):
             input_ids: (B, T).
             attention_mask: (B, P + T), 0 on padding.
             step_tokens: (B, S), position of each step's last token; anything valid on padding.
-            past: what the backbone made of the P tokens before these, None = there are none.
-            position_ids: (B, T), where these stand behind them.
+            position_ids: (B, T), where these stand behind their prompts.
+            prompts: of P tokens, that stand before these and are read once each; None = there are none.
 
         Returns:
             (B, S) and (B, S, D), float32; no projections without a projector.
         """
+        past = None if prompts is None else read_prompts(self.backbone, prompts)
         hidden = self.backbone(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -89,53 +79,6 @@ class ProcessRewardModel(nn.Module):
     def gradient_checkpointing_enable(self, **options: Any) -> None:
         """As the trainer asks it of transformers' models."""
         self.backbone.gradient_checkpointing_enable(**options)
-
-
-@dataclass(frozen=True)
-class EncodedTrace:
-    """Tokens of one trace, and of each of its steps the first and the last one."""
-
-    input_ids: list[int]
-    steps: list[tuple[int, int]]
-    n_prompt: int
-    """Tokens of the prompt alone, at the beginning."""
-
-    @property
-    def step_tokens(self) -> list[int]:
-        return [last for _, last in self.steps]
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for traces that read the same."""
-        return tuple(self.input_ids), tuple(self.steps)
-
-    def part(self, start: int, end: int, steps: Sequence[tuple[int, int]], n_prompt: int = 0) -> "EncodedTrace":
-        """The tokens [start, end) with steps of theirs, behind so many tokens of the prompt's end."""
-        prompt = self.input_ids[self.n_prompt - n_prompt : self.n_prompt]
-        moved = [(n_prompt + max(first, start) - start, n_prompt + last - start) for first, last in steps]
-        return EncodedTrace(prompt + self.input_ids[start:end], moved, n_prompt)
-
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase, asked: Asked, text: str, steps: Sequence[tuple[int, int]]
-) -> EncodedTrace:
-    """A trace as the model reads it; `steps` are spans [start, end) of characters of its text."""
-    rendered = render(tokenizer, asked.question, asked.choices, asked.gold_type, text)
-    tokens = [(rendered.token_at(start), rendered.token_at(end - 1)) for start, end in steps]
-    return EncodedTrace(rendered.input_ids, tokens, rendered.n_prompt)
-
-
-def pad(traces: Sequence[EncodedTrace], pad_token_id: int) -> dict[str, Tensor]:
-    """The model's inputs, padded on the right; `step_tokens` is padded with 0."""
-
-    def padded(rows: list[list[int]], value: int) -> Tensor:
-        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
-
-    return {
-        "input_ids": padded([trace.input_ids for trace in traces], pad_token_id),
-        "attention_mask": padded([[1] * len(trace.input_ids) for trace in traces], 0),
-        "step_tokens": padded([trace.step_tokens for trace in traces], 0),
-    }
 
 
 def open_backbone(

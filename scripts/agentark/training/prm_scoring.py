@@ -6,13 +6,15 @@ A trace that is longer than the model reads is scored in windows.
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.traces.steps import split_steps
 from agentark.training import weights
+from agentark.training.encoding import Asked, EncodedTrace, encode, inputs_behind, prompt_of, read_prompts
 from agentark.training.logprobs import token_logps
-from agentark.training.prm import Asked, EncodedTrace, ProcessRewardModel, encode, pad
+from agentark.training.prm import ProcessRewardModel
 
 TOKENS_PER_PASS = 16384 if torch.cuda.is_available() else 2048
 """On CPUs more are slower: what they need no longer fits the caches."""
@@ -80,10 +82,9 @@ def _in_windows(
 @torch.no_grad()
 def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
     """(B, S) rewards."""
+    inputs, _ = inputs_behind(traces, [trace.n_prompt for trace in traces], pad_token_id)
     with weights.autocast():
-        n_read = [trace.n_prompt for trace in traces]
-        past, inputs, _ = _after_prompts(model.backbone, traces, n_read, pad_token_id)
-        return model(**inputs, past=past)[0]
+        return model(**send_to_device(inputs, model.head.weight.device))[0]
 
 
 @torch.no_grad()
@@ -91,8 +92,10 @@ def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], p
     """(B, S), the mean over a step's tokens."""
     # The first token of a text is foretold by the prompt's last one.
     n_read = [trace.n_prompt - 1 for trace in traces]
-    past, inputs, left = _after_prompts(untrained, traces, n_read, pad_token_id)
+    inputs, left = inputs_behind(traces, n_read, pad_token_id)
+    inputs = send_to_device(inputs, untrained.device)
     del inputs["step_tokens"]
+    past = read_prompts(untrained, inputs.pop("prompts")) if "prompts" in inputs else None
     ids = inputs["input_ids"]
     labels = torch.full_like(ids, -100)
     for row, trace in enumerate(left):
@@ -105,43 +108,6 @@ def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], p
         for row, trace in zip(logps, left, strict=True)
     ]
     return nn.utils.rnn.pad_sequence(means, batch_first=True)
-
-
-def _after_prompts(
-    model: nn.Module, traces: list[EncodedTrace], n_read: list[int], pad_token_id: int
-) -> tuple[Cache | None, dict[str, Tensor], list[EncodedTrace]]:
-    """What the model has made of the first tokens of each trace's prompt, its inputs behind them, and the traces from
-    there on.
-
-    A prompt is read once, all prompts in one pass. Where no two traces have one in common, the inputs are whole.
-    """
-    where = next(model.parameters()).device
-    prompts = {prompt_of(trace): tuple(trace.input_ids[:n]) for trace, n in zip(traces, n_read, strict=True)}
-    if len(prompts) == len(traces) or min(n_read) < 1:
-        return None, {name: tensor.to(where) for name, tensor in pad(traces, pad_token_id).items()}, traces
-    # Padded on the left, so that every text begins in the same column.
-    width = max(n_read)
-    ids = torch.tensor([[pad_token_id] * (width - len(prompt)) + [*prompt] for prompt in prompts.values()])
-    lengths = torch.tensor([len(prompt) for prompt in prompts.values()])
-    places = torch.arange(width) - (width - lengths)[:, None]
-    read = {"input_ids": ids, "attention_mask": (places >= 0).long(), "position_ids": places.clamp(min=0)}
-    # No logits of the prompt; a backbone has none.
-    few = {} if model.get_output_embeddings() is None else {"logits_to_keep": 1}
-    read = {name: tensor.to(where) for name, tensor in read.items()}
-    past = model(**read, use_cache=True, **few).past_key_values
-    number_of = {prompt: number for number, prompt in enumerate(prompts)}
-    rows = torch.tensor([number_of[prompt_of(trace)] for trace in traces], device=where)
-    past.batch_select_indices(rows)
-    left = [trace.part(n, len(trace.input_ids), trace.steps) for trace, n in zip(traces, n_read, strict=True)]
-    inputs = {name: tensor.to(where) for name, tensor in pad(left, pad_token_id).items()}
-    behind = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(n_read)[:, None]
-    inputs["position_ids"] = behind.to(where)
-    inputs["attention_mask"] = torch.cat([read["attention_mask"][rows], inputs["attention_mask"]], dim=1)
-    return past, inputs, left
-
-
-def prompt_of(trace: EncodedTrace) -> tuple[int, ...]:
-    return tuple(trace.input_ids[: trace.n_prompt])
 
 
 def windows(trace: EncodedTrace, max_length: int) -> list[EncodedTrace]:

@@ -23,9 +23,10 @@ from agentark.errors import UserError
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
 from agentark.training import prm_losses, processes, session
-from agentark.training.prm import EncodedTrace, ProcessRewardModel, encode, pad
+from agentark.training.encoding import EncodedTrace, encode, inputs_behind, pad, tokens_of
+from agentark.training.prm import ProcessRewardModel
 from agentark.training.prm_losses import ScoredSteps
-from agentark.training.prm_scoring import passes
+from agentark.training.prm_scoring import passes, shared_passes
 
 
 def choose_pairs(questions: Sequence[Sequence[StepExample]], settings: Prm, seed: int) -> list[tuple[int, list[int]]]:
@@ -93,19 +94,28 @@ def encode_questions(
     return questions, counts
 
 
-def update_of(questions: Sequence[PrmQuestion], settings: Prm, pad_token_id: int, seed: int) -> dict[str, Any]:
-    """What one update needs: what the losses ask of all its steps (`ScoredSteps`), and its `passes`: the model's inputs
-    with `valid` (B, S), which outputs are steps, and `at` (N_pass,), the numbers of these among all steps."""
+def update_of(
+    questions: Sequence[PrmQuestion], settings: Prm, pad_token_id: int, seed: int, share_prompts: bool
+) -> dict[str, Any]:
+    """What one update needs: what the losses ask of all its steps (`ScoredSteps`), and its `passes`: the model's
+    `inputs`, `valid` (B, S), which outputs are steps, and `at` (N_pass,), the numbers of these among all steps.
+
+    Args:
+        share_prompts: a question's prompt is read once for all its traces, which changes no gradient.
+    """
     numbered = [(number, trace) for number, question in enumerate(questions) for trace in question.traces]
     encoded = [trace for question in questions for trace in question.encoded]
     n_steps = torch.tensor([len(trace.step_tokens) for trace in encoded])
     first = n_steps.cumsum(0) - n_steps
     parts = []
-    for chosen in passes(encoded, settings.tokens_per_pass):
-        inputs = pad([encoded[i] for i in chosen], pad_token_id)
+    cut = shared_passes if share_prompts else passes
+    for chosen in cut(encoded, settings.tokens_per_pass):
+        some = [encoded[i] for i in chosen]
+        n_read = [trace.n_prompt for trace in some]
+        inputs = inputs_behind(some, n_read, pad_token_id)[0] if share_prompts else pad(some, pad_token_id)
         valid = torch.arange(inputs["step_tokens"].shape[1]) < n_steps[chosen][:, None]
         at = torch.cat([torch.arange(first[i], first[i] + n_steps[i]) for i in chosen])
-        parts.append({**inputs, "valid": valid, "at": at})
+        parts.append({"inputs": inputs, "valid": valid, "at": at})
     pairs = choose_pairs([question.traces for question in questions], settings, seed)
     width = max((len(negatives) for _, negatives in pairs), default=1)
     negatives = torch.tensor([row + [-1] * (width - len(row)) for _, row in pairs], dtype=torch.long).view(-1, width)
@@ -139,7 +149,7 @@ class PrmTrainer(Trainer):
         model.train()
         inputs = self._prepare_inputs(inputs)
         parts, ids = inputs.pop("passes"), inputs.pop("ids")
-        self.state.num_input_tokens_seen += sum(int(part["attention_mask"].sum()) for part in parts)
+        self.state.num_input_tokens_seen += sum(tokens_of(part["inputs"]) for part in parts)
         # With ZeRO a pass is one for all processes: those with fewer go through the model as often, for nothing.
         (n_passes,) = processes.largest(len(parts))
         if n_passes == 1:
@@ -165,7 +175,7 @@ class PrmTrainer(Trainer):
                 self.accelerator.backward(torch.stack(carried).sum())
         return loss.detach()
 
-    def _loss(self, outputs: list[Any], parts: list[dict[str, Tensor]], inputs: dict[str, Tensor]) -> Tensor:
+    def _loss(self, outputs: list[Any], parts: list[dict[str, Any]], inputs: dict[str, Tensor]) -> Tensor:
         order = torch.cat([part["at"] for part in parts]).argsort()
         rewards, projections = (
             None if column[0] is None else torch.cat(column)[order] for column in zip(*outputs, strict=True)
@@ -193,9 +203,9 @@ def _refuse_nan(loss: Tensor, question_ids: list[str]) -> None:
         )
 
 
-def _steps(model: nn.Module, part: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+def _steps(model: nn.Module, part: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
     """Rewards (N_pass,) and projections (N_pass, D) of a pass's steps."""
-    rewards, projections = model(part["input_ids"], part["attention_mask"], part["step_tokens"])
+    rewards, projections = model(**part["inputs"])
     return rewards[part["valid"]], None if projections is None else projections[part["valid"]]
 
 
@@ -253,5 +263,8 @@ def trainer(
         model=model,
         args=arguments,
         train_dataset=questions,
-        data_collator=lambda batch: update_of(batch, settings, tokenizer.pad_token_id, seed),
+        # Checkpointing works layers out again, which what is kept of a prompt would not survive.
+        data_collator=lambda batch: update_of(
+            batch, settings, tokenizer.pad_token_id, seed, share_prompts=not arguments.gradient_checkpointing
+        ),
     )

@@ -10,7 +10,7 @@ from agentark.records.files import write_rows, write_text
 from agentark.records.sets import StepExample
 from agentark.stages import prm as program
 from agentark.traces.steps import split_steps
-from agentark.training import prm, prm_scoring, prm_training
+from agentark.training import encoding, prm, prm_scoring, prm_training
 
 
 def settings(**changes) -> Prm:
@@ -90,7 +90,7 @@ def test_questions_without_a_pair_and_long_traces_are_counted(tokenizer):
 def test_a_step_is_read_at_its_last_token(tokenizer, text):
     """P9: blank lines, CRLF and trailing blanks move no step."""
     asked = trace(1, 0, [("first add 7 and 8", 1)])
-    encoded = prm.encode(tokenizer, asked, text, split_steps(text))
+    encoded = encoding.encode(tokenizer, asked, text, split_steps(text))
     read = [tokenizer.decode(encoded.input_ids[: i + 1]) for i in encoded.step_tokens]
     assert [part.rpartition("assistant\n")[2] for part in read] == [text[: text.index("7.") + 2], text.rstrip()]
 

@@ -6,8 +6,8 @@ import torch
 from msgspec.structs import replace
 
 from agentark.engines.local_models import open_model
-from agentark.training import prm, prm_scoring
-from agentark.training.prm import EncodedTrace
+from agentark.training import encoding, prm, prm_scoring
+from agentark.training.encoding import EncodedTrace
 from agentark.training.prm_scoring import log_probabilities, score_encoded, windows
 from tests.unit.training.test_prm import questions_with_a_planted_error
 
@@ -17,12 +17,12 @@ def encoded(tokenizer, n: int) -> list[EncodedTrace]:
     rows = [
         replace(row, question=row.question + " now" * number) for number, group in enumerate(groups) for row in group
     ]
-    return [prm.encode(tokenizer, row, row.text, row.steps) for row in rows]
+    return [encoding.encode(tokenizer, row, row.text, row.steps) for row in rows]
 
 
 def alone(model, trace: EncodedTrace) -> list[float]:
     with torch.no_grad():
-        rewards, _ = model(**prm.pad([trace], 0))
+        rewards, _ = model(**encoding.pad([trace], 0))
     return torch.sigmoid(rewards[0]).tolist()
 
 
@@ -77,7 +77,7 @@ def test_a_trace_that_is_too_long_has_a_score_for_each_step(folder, tokenizer, f
     row = questions_with_a_planted_error(1)[0][0]
     text = "\n".join([row.text] * 20)
     (whole,) = prm_scoring.score_steps(model, tokenizer, [row], [text])
-    long = prm.encode(tokenizer, row, text, prm_scoring.split_steps(text))
+    long = encoding.encode(tokenizer, row, text, prm_scoring.split_steps(text))
     assert len(long.input_ids) > 2 * long.n_prompt
     (cut,) = score_encoded(model, [long], tokenizer.pad_token_id, max_length=2 * long.n_prompt)
     assert len(cut) == len(whole) == 60
