@@ -30,7 +30,7 @@ class ScoredTrace(Row):
     """Characters of each step."""
     scores: list[float]
     log_probabilities: list[float]
-    """Of each step, the mean over its tokens under the untrained model."""
+    """Of each step, the mean over its tokens under the untrained model; none of those with a planted error."""
     rewards: dict[str, float]
     """Every aggregate of the scores."""
     n_windows: int

@@ -101,8 +101,10 @@ def work(args: argparse.Namespace) -> None:
     def score(items: list[Item]) -> Iterator[tuple[str, ScoredTrace]]:
         encoded = [encode(tokenizer, item.asked, item.text, item.steps) for item in items]
         scores = score_encoded(model, encoded, tokenizer.pad_token_id, max_length)
-        logps = log_probabilities(untrained, encoded, tokenizer.pad_token_id, max_length)
-        for item, trace, of_steps, of_tokens in zip(items, encoded, scores, logps, strict=True):
+        # Of planted errors nobody asks how likely they are.
+        written = [trace for item, trace in zip(items, encoded, strict=True) if item.planted is None]
+        logps = iter(log_probabilities(untrained, written, tokenizer.pad_token_id, max_length))
+        for item, trace, of_steps in zip(items, encoded, scores, strict=True):
             yield (
                 item.key,
                 ScoredTrace(
@@ -117,7 +119,7 @@ def work(args: argparse.Namespace) -> None:
                     right=[label == 1 for label in item.labels],
                     lengths=[end - start for start, end in item.steps],
                     scores=of_steps,
-                    log_probabilities=of_tokens,
+                    log_probabilities=next(logps) if item.planted is None else [],
                     rewards={how: aggregate(of_steps, how) for how in AGGREGATES},
                     n_windows=len(windows(trace, max_length)),
                 ),

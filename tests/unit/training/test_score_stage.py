@@ -70,7 +70,8 @@ def test_every_answer_has_scores_and_labels_once_for_the_same_text(scored, tmp_p
         ("5", True, []),
         ("5", True, [True, True]),
     ]
-    assert all(len(row.scores) == len(row.lengths) == len(row.log_probabilities) for row in rows)
+    assert all(len(row.scores) == len(row.lengths) for row in rows)
+    assert all(len(row.log_probabilities) == (0 if row.planted else len(row.scores)) for row in rows)
     one, other = (row.scores for row in first if row.answer == "5")
     assert one == other
     assert {row.planted for row in rows if row.question_id == "0001"} >= {None, "clean", "changed_digit", "platitude"}
