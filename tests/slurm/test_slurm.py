@@ -221,7 +221,7 @@ def test_jobs_run_where_they_should(finished: Run) -> None:
     assert (finished.results / "tables" / "summary.csv").exists()
     done = jobs("Comment", "Partition", "NodeList", "State", "AllocTRES")
     assert {job["State"] for job in done} == {"COMPLETED"}
-    with_gpu = ("train_", "evaluate_student", "evaluate_base_wildcards_slurm_tiny", "score_steps")
+    with_gpu = ("train_", "evaluate_student", "evaluate_base_wildcards_slurm_tiny", "score_")
     for job in done:
         wants_gpu = any(name in job["Comment"] for name in with_gpu)
         assert (job["Partition"] == "gpu") == wants_gpu, job

@@ -28,11 +28,11 @@ PRM = {"train_prm": 1, **SCORED}
 STUDENTS = {"train_sft": 2, **PRM, "train_grpo": 1, "evaluate_student": 3}
 SETS = {"build_set": 4, "summarise_sets": 1, **STUDENTS}
 TRACES = {"extract_traces": 1, "summarise_debates": 1, **SETS}
-DEBATES = {"hold_debates": 1, "evaluate_base": 1, **TRACES}
+DEBATES = {"hold_debates": 1, "evaluate_base": 1, "score_untrained": 1, **TRACES}
 HELD = {"hold_debates": 1, **TRACES}
 QUESTIONS = {"make_questions": 1, "find_overlap": 1, **DEBATES}
 ONE_SET = {"build_set": 1, "summarise_sets": 1}
-SCORES = {"evaluate_base": 1, "evaluate_student": 3, "summarise_debates": 1, **SCORED}
+SCORES = {"evaluate_base": 1, "score_untrained": 1, "evaluate_student": 3, "summarise_debates": 1, **SCORED}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ PROTOCOLS = f"{MODULES}/debates/protocols"
 CHANGES = [
     setting("grpo.learning_rate", 2.0e-6, SETTINGS | PAD | TABLES),
     setting("prm.tau", 0.2, SETTINGS | PRM | PAD | TABLES),
-    setting("prm_evaluation.labels", "outcome", SETTINGS | SCORED),
+    setting("prm_evaluation.labels", "outcome", SETTINGS | {"score_untrained": 1} | SCORED),
     setting("sft.answer_weight", 2.0, SETTINGS | STUDENTS | dict.fromkeys(PRM, 0) | TABLES),
     setting("sets.da_traces", 2, SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
     setting("sets.da_selection", "random", SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
@@ -189,7 +189,7 @@ CHANGES = [
         f"{PROTOCOLS}/self_consistency.py",
         "range(samples)",
         "range(samples + 0)",
-        {"evaluate_base": 1, "summarise_debates": 1} | SCORED | TABLES,
+        {"evaluate_base": 1, "score_untrained": 1, "summarise_debates": 1} | SCORED | TABLES,
     ),
     edit("another protocol", f"{PROTOCOLS}/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
     edit("a docstring", f"{MODULES}/training/grpo.py", '"""', '"""Another first line. ', {}),
@@ -213,7 +213,8 @@ SAMPLE = [
 
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm train_grpo "
-    "evaluate_base score_steps evaluate_student summarise summarise_debates summarise_sets summarise_prm plot_accuracy"
+    "evaluate_base score_untrained score_steps evaluate_student summarise summarise_debates summarise_sets "
+    "summarise_prm plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

@@ -27,6 +27,7 @@ WHOLE_DEMO = {
     "train_grpo": 1,
     "evaluate_base": 1,
     "evaluate_student": 3,
+    "score_untrained": 1,
     "score_steps": 1,
     "summarise": 1,
     "summarise_debates": 1,
@@ -175,7 +176,7 @@ def test_reward_models_are_measured_on_step_benchmarks_and_in_shards(copy: Check
     path = copy.folder / "config" / "demo.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump(content | {"prm_evaluation": {"benchmarks": {"judged": {"source": judged.name}}}}))
-    again = {"make_step_benchmark": 1, "score_steps": 1, "summarise_prm": 1}
+    again = {"make_step_benchmark": 1, "score_untrained": 1, "score_steps": 1, "summarise_prm": 1}
     assert copy.would_run("scores") == {"freeze_settings": 1, "scores": 1, **again}
     assert copy.snakemake("scores", "--cores", "2").returncode == 0
     assert copy.would_run() == {}
@@ -184,7 +185,7 @@ def test_reward_models_are_measured_on_step_benchmarks_and_in_shards(copy: Check
     content["prm_evaluation"] = {"shards": 3}
     path.write_text(yaml.safe_dump(content))
     # The first shard has other inputs now, and is another part of the questions.
-    assert copy.would_run() == {"score_steps": 3, "summarise_prm": 1}
+    assert copy.would_run() == {"score_untrained": 3, "score_steps": 3, "summarise_prm": 1}
 
 
 def test_the_readme_says_what_reruns(tmp_path: Path) -> None:

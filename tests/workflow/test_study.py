@@ -39,6 +39,7 @@ WHOLE: Jobs = {
     "build_set": 6,  # rsft, da, prm, rl; another rsft of four agents, another da of two traces
     "train_sft": 5,  # rsft, da, da after rsft; rsft of four agents, da of two traces
     "train_prm": 2,
+    "score_untrained": 1,  # of the same model on the same debates
     "score_steps": 2,
     "train_grpo": 3,
     "evaluate_student": 8,

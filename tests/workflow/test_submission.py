@@ -93,6 +93,12 @@ def find(rule: str, **wildcards: str) -> Job:
             "gpu",
             "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=1",
         ),
+        (
+            "score_untrained",
+            {"backbone": "gemma-7b"},
+            "gpu",
+            "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=1",
+        ),
         ("score_steps", {"backbone": "gemma-7b"}, "gpu", "-t 720 --mem 131072 --nodes=1 --cpus-per-task=8 --gpus=1"),
         ("prepare_model", {"model": "qwen3-32b"}, "cpu", "-t 60 --mem 8000 --ntasks=1 --cpus-per-task=2"),
         ("make_questions", {"dataset": "gsm8k"}, "cpu", "-t 60 --mem 4000 --ntasks=1 --cpus-per-task=1"),

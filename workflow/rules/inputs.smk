@@ -204,6 +204,17 @@ def held_out_debates(suffix):
     return files
 
 
+def named_debates(wildcards, input):
+    """Parameter: `BENCHMARK=PATH` of each, as the stages take them."""
+    names = benchmarks_of_debates(wildcards)
+    return [f"{name}={path}" for name, path in zip(names, input.debates)]
+
+
+def named_steps(wildcards, input):
+    """Parameter: the same of step benchmarks."""
+    return [f"{name}={path}" for name, path in zip(STEP_BENCHMARKS, input.steps)]
+
+
 def benchmark_files(*names):
     """These files of every benchmark of the study."""
     return [

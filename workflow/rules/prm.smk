@@ -61,14 +61,51 @@ rule make_step_benchmark:
         " --out {output.rows:q} --manifest {output.manifest:q} --rejected {log.rejected:q} --log {log[0]:q}"
 
 
+rule score_untrained:
+    """Ask {wildcards.backbone}, untrained, how likely the held-out steps of {wildcards.teacher}'s debates are."""
+    input:
+        made_by(held_out_debates("manifest.json")),
+        made_by(step_benchmarks("manifest.json")),
+        settings=made("settings/prm_evaluation.json"),
+        model=made("models/{backbone}/manifest.json"),
+        debates=ancient(made_by(held_out_debates("jsonl.zst"))),
+        steps=ancient(made_by(step_benchmarks("jsonl"))),
+    output:
+        rows="results/{run}/likelihoods/{teacher}/{train_set}/{backbone}/{shard}.jsonl.zst",
+        manifest="results/{run}/likelihoods/{teacher}/{train_set}/{backbone}/{shard}.manifest.json",
+    log:
+        "results/{run}/logs/score_untrained/{teacher}/{train_set}/{backbone}/{shard}.log",
+    benchmark:
+        "results/{run}/benchmarks/score_untrained/{teacher}/{train_set}/{backbone}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        **needs("generate", the_backbone, hours=12),
+    params:
+        code=code_digest("score_untrained"),
+        work="results/{run}/kept/likelihoods/{teacher}/{train_set}/{backbone}/{shard}",
+        debates=named_debates,
+        steps=named_steps,
+        n_shards=CONFIG.prm_evaluation.shards,
+    shell:
+        "python -m agentark.running.launch --gpus {resources.devices}"
+        " agentark.stages.score_untrained --config {input.settings:q} --model {input.model:q}"
+        " --debates {params.debates:q} --steps {params.steps:q} --shard {wildcards.shard}/{params.n_shards}"
+        " --work {params.work:q} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
+
+
 rule score_steps:
     """Score held-out steps by the reward model of {wildcards.teacher}'s debates on {wildcards.train_set}."""
     input:
         made_by(held_out_debates("manifest.json")),
         made_by(step_benchmarks("manifest.json")),
+        made("likelihoods/{teacher}/{train_set}/{backbone}/{shard}.manifest.json"),
         settings=made("settings/prm_evaluation.json"),
         prm=made("prm/{teacher}/{train_set}/{backbone}/{seed}/manifest.json"),
-        untrained=made("models/{backbone}/manifest.json"),
+        likelihoods=ancient(
+            made("likelihoods/{teacher}/{train_set}/{backbone}/{shard}.jsonl.zst")
+        ),
         debates=ancient(made_by(held_out_debates("jsonl.zst"))),
         steps=ancient(made_by(step_benchmarks("jsonl"))),
     output:
@@ -87,17 +124,12 @@ rule score_steps:
         code=code_digest("score"),
         work="results/{run}/kept/scores/{teacher}/{train_set}/{backbone}/{seed}/{shard}",
         variant=variant_name(),
-        debates=lambda wildcards, input: [
-            f"{name}={path}"
-            for name, path in zip(benchmarks_of_debates(wildcards), input.debates)
-        ],
-        steps=lambda wildcards, input: [
-            f"{name}={path}" for name, path in zip(STEP_BENCHMARKS, input.steps)
-        ],
+        debates=named_debates,
+        steps=named_steps,
         n_shards=CONFIG.prm_evaluation.shards,
     shell:
         "python -m agentark.running.launch --gpus {resources.devices}"
-        " agentark.stages.score --config {input.settings:q} --prm {input.prm:q} --untrained {input.untrained:q}"
+        " agentark.stages.score --config {input.settings:q} --prm {input.prm:q} --likelihoods {input.likelihoods:q}"
         " --debates {params.debates:q} --steps {params.steps:q} --variant {params.variant} --teacher {wildcards.teacher:q}"
         " --train-set {wildcards.train_set:q} --backbone {wildcards.backbone:q} --seed {wildcards.seed}"
         " --shard {wildcards.shard}/{params.n_shards} --work {params.work:q} --out {output.rows:q}"

@@ -5,6 +5,15 @@ from typing import Literal
 from agentark.records.row import Row
 
 
+class StepLikelihoods(Row):
+    """How likely the steps of a trace are under the model that reward models start from."""
+
+    benchmark: str
+    trace_id: str
+    log_probabilities: list[float]
+    """Of each step, the mean over its tokens."""
+
+
 class ScoredTrace(Row):
     """What a reward model makes of one trace, or of one with an error planted in it."""
 

@@ -28,7 +28,7 @@ STAGES = {
     "traces": ("verify_answers", "extract_traces"),
     "sets": ("judge_traces", "label_steps", "build_set"),
     "prm": ("train_prm",),
-    "scores": ("make_step_benchmark", "score_steps"),
+    "scores": ("make_step_benchmark", "score_untrained", "score_steps"),
     "students": ("train_sft", "train_grpo"),
     "evaluations": ("evaluate_base", "evaluate_student", "evaluate_imported_debates"),
     "tables": (

@@ -1,16 +1,18 @@
 """The stage that scores held-out steps, on a tiny reward model: what it scores, shards, and a job that is killed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from agentark.config.prm_evaluation import PrmEvaluation
+from agentark.evaluation import held_out
 from agentark.provenance import manifests
 from agentark.records.debates import Debate, Turn
 from agentark.records.files import read_rows, write_rows, write_text
 from agentark.records.questions import Question
 from agentark.records.scores import ScoredTrace
-from agentark.stages import score, summarise_prm
+from agentark.stages import score, score_untrained, summarise_prm
 from tests.unit.training.test_prm import questions_with_a_planted_error, run, settings
 
 N_QUESTIONS = 6
@@ -47,14 +49,20 @@ def scored(prm, folder, tmp_path):
 
     def work(shard: str = "0/1", debates: bool = True, steps: bool = True) -> list[ScoredTrace]:
         name = shard.replace("/", "-")
-        arguments = ["--config", tmp_path / "prm_evaluation.json", "--prm", prm, "--shard", shard]
-        arguments += ["--untrained", folder.parent / "manifest.json", "--teacher", "t", "--train-set", "s"]
-        arguments += ["--debates", *([f"b={tmp_path / 'debates.jsonl.zst'}"] if debates else [])]
-        arguments += ["--steps", *([f"judged={tmp_path / 'steps.jsonl'}"] if steps else [])]
-        arguments += ["--backbone", "m", "--seed", "3", "--work", tmp_path / "kept" / name]
-        out = tmp_path / f"{name}.jsonl.zst"
-        arguments += ["--out", out, "--manifest", out.with_name(f"{name}.manifest.json")]
-        assert score.main([str(argument) for argument in arguments]) == 0
+        both = ["--config", tmp_path / "prm_evaluation.json", "--shard", shard]
+        both += ["--debates", *([f"b={tmp_path / 'debates.jsonl.zst'}"] if debates else [])]
+        both += ["--steps", *([f"judged={tmp_path / 'steps.jsonl'}"] if steps else [])]
+
+        def written(stage, what: str, *arguments: object) -> Path:
+            out = tmp_path / f"{name}{what}.jsonl.zst"
+            arguments = (*both, *arguments, "--work", tmp_path / "kept" / f"{name}{what}")
+            arguments = (*arguments, "--out", out, "--manifest", tmp_path / f"{name}{what}.manifest.json")
+            assert stage.main([str(argument) for argument in arguments]) == 0
+            return out
+
+        likelihoods = written(score_untrained, "-likelihoods", "--model", folder.parent / "manifest.json")
+        whose = ("--teacher", "t", "--train-set", "s", "--backbone", "m", "--seed", "3")
+        out = written(score, "", "--prm", prm, "--likelihoods", likelihoods, *whose)
         return list(read_rows(out, ScoredTrace))
 
     return work
@@ -89,7 +97,7 @@ def test_shards_are_the_whole_cut_by_question(scored, float32):
 
 
 def test_a_killed_job_scores_nothing_twice(scored, tmp_path, monkeypatch, float32):
-    monkeypatch.setattr(score, "QUESTIONS_AT_ONCE", 2)
+    monkeypatch.setattr(held_out, "QUESTIONS_AT_ONCE", 2)
     scorer, n_scored = score.score_encoded, []
 
     def counting(model, traces, *more):
