@@ -22,6 +22,9 @@ from agentark.running.progress import say
 from agentark.training import prm, prm_training, processes, session, weights
 from agentark.training.prm_scoring import score_encoded
 
+SPREAD = 0.01
+"""Scores that differ by less are a reward model's that has learned nothing, or no longer can."""
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
@@ -63,6 +66,11 @@ def work(args: argparse.Namespace) -> None:
     value, low, high = (measured[name] for name in ("auroc", "auroc_low", "auroc_high"))
     n_steps = measured["held_out_steps"]
     say(f"prm          AUROC {value} [{low}, {high}] on {n_steps} steps of {len(held_out)} questions kept back")
+    if n_steps and measured["scores_spread"] < SPREAD:
+        say(
+            f"prm          its scores hardly differ (90 % lie within {measured['scores_spread']}): they have come to "
+            "an end of the sigmoid, where nothing is learned; lower prm.stage2.learning_rate, or take `bce` as prm.loss"
+        )
 
     reward_model = args.manifest.parent / "model"
     with processes.gathered(model) as writes:
@@ -125,12 +133,14 @@ def kept_back(
         question=np.array([number for number, _, trace in traces for _ in trace.labels], dtype=int),
         trace=np.array([i for _, i, trace in traces for _ in trace.labels], dtype=int),
     )
+    n_steps = len(steps.right)
     found = estimate(of_questions(steps, auroc), len(held_out))
     values = {"auroc": found.value, "auroc_low": found.low, "auroc_high": found.high}
     return {
         "held_out_questions": len(held_out),
-        "held_out_steps": len(steps.right),
+        "held_out_steps": n_steps,
         "held_out_steps_right": int(steps.right.sum()),
+        "scores_spread": round(float(np.subtract(*np.quantile(steps.scores, [0.95, 0.05]))), 4) if n_steps else None,
         # JSON has no NaN.
         **{name: None if math.isnan(value) else round(value, 4) for name, value in values.items()},
     }

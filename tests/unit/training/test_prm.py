@@ -207,6 +207,17 @@ def test_traces_of_other_teachers_stand_beside_those_of_the_same_question(tmp_pa
     assert [prm_training.usable(group, settings(), seed=0) for group in groups] == [False, True, False]
 
 
+def test_program_says_when_scores_no_longer_differ(folder, tmp_path, capfd):
+    """Eq. 7 on a steep sigmoid: at a high learning rate all scores end at 0 or 1, where it has no gradient."""
+    groups = questions_with_a_planted_error(8)
+    dead = settings(held_out_share=0.5, stage2={"learning_rate": 0.3, "epochs": 4})
+    assert run(folder, tmp_path, groups, dead) == 0
+    assert "its scores hardly differ" in capfd.readouterr().err
+    alive = settings(held_out_share=0.5, stage2={"learning_rate": 2e-3, "epochs": 4})
+    assert run(folder, tmp_path, groups, alive) == 0
+    assert "its scores hardly differ" not in capfd.readouterr().err
+
+
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
     agreed = [[trace(1, agent, [("first add 7 and 8", 1)]) for agent in range(2)]]
     assert run(folder, tmp_path, agreed, settings()) == 1
