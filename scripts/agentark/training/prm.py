@@ -25,6 +25,17 @@ HEAD_FILE = "head.safetensors"
 PROJECTION_SIZE = 128
 
 
+class Float32Linear(nn.Linear):
+    """In float32, whatever its weights are in: bfloat16 has 256 steps between 0.5 and 1, so scores would tie.
+
+    DeepSpeed makes all weights bfloat16, and gathers those that ZeRO-3 cut for the module that they belong to.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            return functional.linear(inputs.float(), self.weight.float(), self.bias.float())
+
+
 class ProcessRewardModel(nn.Module):
     """A language model's backbone with two logits a step and, for `infonce`, a projection of it."""
 
@@ -32,11 +43,13 @@ class ProcessRewardModel(nn.Module):
         super().__init__()
         size = backbone.config.get_text_config().hidden_size
         self.backbone = backbone
-        self.head = nn.Linear(size, 2)
+        self.head = Float32Linear(size, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.projector = (
-            nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, PROJECTION_SIZE)) if projects else None
+            nn.Sequential(Float32Linear(size, size), nn.GELU(), Float32Linear(size, PROJECTION_SIZE))
+            if projects
+            else None
         )
 
     def forward(
@@ -68,12 +81,8 @@ class ProcessRewardModel(nn.Module):
             use_cache=past is not None,
         ).last_hidden_state
         at_steps = hidden.gather(1, step_tokens.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        # bfloat16 has 256 steps between 0.5 and 1: scores would tie.
-        with torch.autocast(hidden.device.type, enabled=False):
-            logits = self.head(at_steps.float())
-            projected = (
-                None if self.projector is None else functional.normalize(self.projector(at_steps.float()), dim=-1)
-            )
+        logits = self.head(at_steps)
+        projected = None if self.projector is None else functional.normalize(self.projector(at_steps), dim=-1)
         return logits[..., 1] - logits[..., 0], projected
 
     def gradient_checkpointing_enable(self, **options: Any) -> None:

@@ -163,6 +163,17 @@ def test_a_step_is_scored_from_what_stands_before_it(folder, tokenizer, float32)
     assert whole[:3] == pytest.approx(cut, abs=1e-5)
 
 
+def test_rewards_are_float32_where_all_weights_are_bfloat16(folder, tokenizer):
+    model, _ = prm.open_backbone(folder, projects=True)
+    model.bfloat16()  # as DeepSpeed does
+    coded = [encoding.encode(tokenizer, row, row.text, row.steps) for row in questions_with_a_planted_error(1)[0]]
+    rewards, projections = model(**encoding.pad(coded, tokenizer.pad_token_id))
+    assert rewards.dtype == projections.dtype == torch.float32
+    assert rewards.unique().numel() == rewards.numel(), "rounded to bfloat16, some would tie"
+    (rewards.sum() + projections.sum()).backward()
+    assert model.head.weight.grad.abs().sum() > 0
+
+
 def run(folder, tmp_path, groups, chosen) -> int:
     write_text(tmp_path / "prm.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", [row for group in groups for row in group])
