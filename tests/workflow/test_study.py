@@ -203,6 +203,18 @@ def test_a_reward_model_learns_from_the_policy_too(copy: Checkout) -> None:
     assert not {"train_sft", "evaluate_base"} & jobs.keys()
 
 
+def test_a_control_trains_no_reward_model(copy: Checkout) -> None:
+    control = {"variants": ["outcome"], "methods": ["pad"]}
+    variants = {"outcome": {"grpo": {"algorithm": "outcome"}}}
+    configure(copy, **differing({"variants": variants, "experiments": {"control": control}}))
+    new = {"freeze_settings": 2, "train_grpo": 1, "evaluate_student": 1}
+    assert copy.would_run("experiment_control") == new | {"summarise": 1, "plot_accuracy": 1, "experiment_control": 1}
+    shutil.rmtree(copy.folder / "results")
+    jobs = copy.would_run("experiment_control")
+    assert (jobs["train_sft"], jobs["train_grpo"], jobs["build_set"]) == (1, 1, 2)
+    assert not {"train_prm", "score_steps", "score_untrained"} & jobs.keys()
+
+
 PAPER = {
     "main": 180,
     "answer_only": 20,

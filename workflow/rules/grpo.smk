@@ -1,13 +1,13 @@
-"""REQUIRED INPUTS: a policy, a PRM and RL prompts. OUTPUTS: students/{before}pad/.../manifest.json, its folder beside it."""
+"""REQUIRED INPUTS: a policy, RL prompts and, but for a control, a PRM. OUTPUTS: students/{before}pad/.../manifest.json, its folder beside it."""
 
 
 rule train_grpo:
-    """Train {wildcards.student} by GRPO against the process reward model, seed {wildcards.seed}."""
+    """Train {wildcards.student} by GRPO, seed {wildcards.seed}."""
     input:
         made("sets/{teacher}/{train_set}/rl.card.json"),
         settings=made("settings/grpo.json"),
         policy=made_by(lambda wildcards: [beginning(wildcards)]),
-        prm=made(reward_model),
+        prm=made_by(reward_model),
         rows=ancient(made("sets/{teacher}/{train_set}/rl.jsonl")),
     output:
         manifest="results/{run}/students/{before}pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",

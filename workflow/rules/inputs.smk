@@ -140,9 +140,15 @@ def beginning(wildcards):
     return f"students/{before}/{wildcards.teacher}/{wildcards.train_set}/{wildcards.student}/{wildcards.seed}/manifest.json"
 
 
-def reward_model(config):
-    backbone = config.prm.model or "{student}"
-    return f"prm/{{teacher}}/{{train_set}}/{backbone}/{{seed}}/manifest.json"
+def reward_model(wildcards):
+    """The manifest of what a policy is trained against; none where the grader alone rewards it."""
+    config = config_of(wildcards)
+    if not config.grpo.asks_reward_model:
+        return []
+    backbone = config.prm.model or wildcards.student
+    return [
+        f"prm/{wildcards.teacher}/{wildcards.train_set}/{backbone}/{wildcards.seed}/manifest.json"
+    ]
 
 
 def step_sets(suffix):

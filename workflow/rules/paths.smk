@@ -104,8 +104,8 @@ def axes_of(part, variant):
         "seed": part.seeds,
         "benchmark": part.benchmarks,
         "shard": shards(config),
-        "kind": kinds_of(recipes),
-        "backbone": [config.prm.model] if config.prm.model else part.students,
+        "kind": kinds_of(recipes, config),
+        "backbone": backbones(part, config),
         "untrained": sorted(
             {*part.students, *(part.teachers if holds_debates() else [])}
         ),
@@ -129,11 +129,20 @@ def shards(config):
     return range(config.debates.shards if holds_debates() else 1)
 
 
-def kinds_of(recipes):
+def backbones(part, config):
+    """What the reward models of a part of the study are made of; nothing if none is asked for."""
+    if not config.grpo.asks_reward_model:
+        return []
+    return [config.prm.model] if config.prm.model else part.students
+
+
+def kinds_of(recipes, config):
     """The sets that some recipes need; a control's is made at the budget of R-SFT's."""
     kinds = {"rsft"} if any({*recipe} & {*CONTROLS} for recipe in recipes) else set()
     for method in (method for recipe in recipes for method in recipe):
-        kinds |= {"prm", "rl"} if method == "pad" else {method}
+        kinds |= {"rl"} if method == "pad" else {method}
+        if method == "pad" and config.grpo.asks_reward_model:
+            kinds |= {"prm"}
     return sorted(kinds)
 
 

@@ -1,17 +1,23 @@
 """`grpo`: PAD's reinforcement learning."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, model_validator
 
 from agentark.config.section import Section
 
+RewardName = Literal["process", "verifiable", "format", "overlong"]
+RewardWeights = dict[RewardName, Annotated[float, Field(ge=0)]]
+
 
 class Grpo(Section):
-    """GRPO with the process reward (Eq. 3 to 5)."""
+    """GRPO with the process reward (Eq. 3 to 5), or without it as a control."""
 
+    algorithm: Literal["paper", "pure", "outcome"] = Field(
+        "paper",
+        description="`paper`: one reward a rollout, its z-score in the group; `pure`: a reward a step, returns token "
+        "by token (PURE, the paper's code); `outcome`: as `paper`, by the grader's verdict alone: the control",
+    )
     learning_rate: float = Field(5e-7, gt=0, description="AdamW, constant")
     beta: float = Field(0.001, ge=0, description="weight of the KL term (k3) against the start policy")
     epsilon: float = Field(0.2, gt=0, description="clip range of the ratio")
@@ -24,8 +30,25 @@ class Grpo(Section):
     aggregate: Literal["softmin", "min", "mean", "last", "product"] = Field(
         "softmin", description="how the step scores of a rollout become one reward"
     )
-    verifiable_weight: float = Field(
-        0.0, ge=0, description="weight of a 0/1 reward from the grader beside the process reward (paper: 0)"
+    credit: Literal["min_form", "clip", "delta"] = Field(
+        "min_form",
+        description="`pure`: what a step earns by the scores: they sum to the least one, nothing above 0.5, or its "
+        "difference to the next one",
+    )
+    reward_weights: RewardWeights | None = Field(
+        None,
+        description="`process` (`process: 1` alone is the paper), `verifiable` (1 for a right answer), `format` (1 for "
+        "one that is stated as asked), `overlong` (down to -1 as `max_tokens` come near); none = `process: 1`, with "
+        "`outcome` `verifiable: 1`",
+    )
+    reward_sum: Literal["sum_then_normalize", "normalize_then_sum"] = Field(
+        "sum_then_normalize",
+        description="`paper`, `outcome`: z-score of the weighted sum, or weighted sum of each reward's own z-scores",
+    )
+    overlong_tokens: int = Field(
+        256,
+        ge=1,
+        description="`overlong`: how many tokens before `max_tokens` the penalty begins (DAPO, arXiv 2503.14476)",
     )
     pass_rate: list[float] = Field(
         [0.0, 1.0],
@@ -34,3 +57,26 @@ class Grpo(Section):
         description="take questions whose share of right turns in the debate lies in this range",
     )
     lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")
+
+    @property
+    def asks_reward_model(self) -> bool:
+        return self.algorithm != "outcome"
+
+    @property
+    def weights(self) -> dict[RewardName, float]:
+        """`reward_weights`, or the algorithm's own."""
+        return self.reward_weights or {"process" if self.asks_reward_model else "verifiable": 1.0}
+
+    @model_validator(mode="after")
+    def _rewards_fit_the_algorithm(self) -> "Grpo":
+        weighted = {name for name, weight in self.weights.items() if weight > 0}
+        if self.asks_reward_model and "process" not in weighted:
+            raise ValueError(
+                f"reward_weights: {self.algorithm} trains against the reward model, so `process` needs a weight above "
+                "0; for a control without it write algorithm: outcome"
+            )
+        if not self.asks_reward_model and "process" in weighted:
+            raise ValueError("reward_weights: outcome asks no reward model; leave `process` out")
+        if not weighted:
+            raise ValueError("reward_weights: all are 0, so there is nothing to learn")
+        return self

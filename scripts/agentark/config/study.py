@@ -129,6 +129,8 @@ class Config(Section):
                 below.pop("options")  # those of another protocol
             if section == "prm" and "loss" in keys:
                 below.pop("loss")  # a sum of losses is one setting
+            if section == "grpo" and ("reward_weights" in keys or keys.get("algorithm") == "outcome"):
+                below.pop("reward_weights")  # and so is one of rewards; those of a reward model are no control's
             try:
                 sections[section] = type(before).model_validate(merged(below, keys))
             except ValidationError as error:

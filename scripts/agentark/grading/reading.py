@@ -78,6 +78,12 @@ def extract_answer(text: str, gold_type: GoldType, n_choices: int | None = None)
     return answer if answer and len(answer) <= longest else None
 
 
+def states_answer(text: str, gold_type: GoldType, n_choices: int | None = None) -> bool:
+    """Whether a reply says which its answer is, by a box or a statement; its last number or line will not do."""
+    said = after_reasoning(text)
+    return said is not None and _marked(said[-MAX_REPLY_CHARS:], gold_type, n_choices) is not None
+
+
 def after_reasoning(text: str) -> str | None:
     """A reply without its hidden reasoning: what stands after the last `</think>`.
 

@@ -1,4 +1,4 @@
-"""Train a policy by GRPO against a process reward model (PAD)."""
+"""Train a policy by GRPO against a process reward model (PAD), or without one as a control."""
 
 import argparse
 import shutil
@@ -14,11 +14,12 @@ from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import grpo, processes, session, weights
 from agentark.training.prm import load_prm
+from agentark.training.rollout_rewards import reward_functions
 
 LOGGED = {
     "reward": "reward",
-    "process_reward": "rewards/process_reward/mean",
-    "correct_rate": "rewards/verifiable_reward/mean",
+    "process_reward": "rewards/process/mean",
+    "correct_rate": "rewards/verifiable/mean",
     "kl": "kl",
     "completion_tokens": "completions/mean_length",
     "truncated_rate": "completions/clipped_ratio",
@@ -30,7 +31,7 @@ LOGGED = {
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--policy", type=Path, required=True, help="manifest of the model or student to start from")
-    parser.add_argument("--prm", type=Path, required=True, help="manifest of the process reward model")
+    parser.add_argument("--prm", type=Path, nargs="?", help="manifest of the process reward model; none with `outcome`")
     parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Grpo)
     folder = manifests.model_folder(args.policy)
-    parents = [args.policy, args.prm, args.set]
+    parents = [path for path in (args.policy, args.prm, args.set) if path is not None]
     low, high = settings.pass_rate
     read = list(read_rows(args.set, RlPrompt))
     prompts = [prompt for prompt in read if low <= prompt.pass_rate <= high]
@@ -54,7 +55,8 @@ def work(args: argparse.Namespace) -> None:
 
     tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
-    rewards = grpo.reward_functions(prompts, *load_prm(manifests.model_folder(args.prm)), settings)
+    reward_model = load_prm(manifests.model_folder(args.prm)) if args.prm else None
+    rewards = reward_functions(prompts, settings, reward_model)
     checkpoints = session.checkpoint_folder(args.manifest, "grpo", settings, args.seed, parents)
     model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
 

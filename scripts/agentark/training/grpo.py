@@ -1,74 +1,98 @@
-"""PAD's reinforcement learning (paper 3.3.3, Eq. 3 to 5): GRPO against the process reward.
+"""PAD's reinforcement learning (paper 3.3.3, Eq. 3 to 5): GRPO against the process reward, or PURE's algorithm.
 
 Differs from the paper: the ratio of a completion's probabilities is the geometric mean over its tokens (as printed,
 it explodes or vanishes with length), and the group's standard deviation is the sample one, as in TRL. There is one
 update a rollout, so the ratio is 1 when its gradient is taken and only the factor 1/length differs. A group whose
-rewards are equal has advantages of 0.
+rewards are equal has advantages of 0. Differs from PURE: KL is a term of the loss, with a gradient, not of the reward.
 
 TRL's trainer does the rest: KL (k3) of the current log-probabilities inside the loss, and the end-of-turn token is a
 token like any other, so stopping is trained.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from agentark.config.grpo import Grpo
+from agentark.config.grpo import Grpo, RewardName
 from agentark.engines.prompts import solve_messages
-from agentark.grading.grades import grade
+from agentark.errors import UserError
 from agentark.records.sets import RlPrompt
+from agentark.traces.steps import split_steps
 from agentark.training import processes, session, weights
+from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 from agentark.training.logprobs import token_logps
-from agentark.training.prm import ProcessRewardModel
-from agentark.training.prm_scoring import score_steps
-from agentark.training.rewards import aggregate
-
-Reward = Callable[..., list[float | None]]
-Completion = list[dict[str, str]]
-
-
-def reward_functions(
-    prompts: list[RlPrompt], model: ProcessRewardModel, tokenizer: PreTrainedTokenizerBase, settings: Grpo
-) -> list[Reward]:
-    """The process reward and the grader's verdict, as functions of a batch of completions.
-
-    The grader is asked even if its weight is 0: a process reward that rises while fewer answers are right is being
-    gamed, and only the second curve shows it.
-    """
-    by_id = {prompt.question_id: prompt for prompt in prompts}
-
-    def process_reward(completions: list[Completion], question_id: list[str], **_: Any) -> list[float | None]:
-        asked = [by_id[key] for key in question_id]
-        texts = [completion[0]["content"] for completion in completions]
-        scores = score_steps(model, tokenizer, asked, texts)
-        return [aggregate(steps, settings.aggregate) for steps in scores]
-
-    def verifiable_reward(completions: list[Completion], question_id: list[str], **_: Any) -> list[float | None]:
-        rewards: list[float | None] = []
-        for key, completion in zip(question_id, completions, strict=True):
-            asked = by_id[key]
-            n_choices = len(asked.choices) if asked.choices else None
-            verdict = grade(completion[0]["content"], asked.gold, asked.gold_type, n_choices)
-            # None: TRL leaves the function out of this completion's reward.
-            rewards.append(None if verdict.undecided else float(verdict.correct))
-        return rewards
-
-    return [process_reward, verifiable_reward]
+from agentark.training.rollout_rewards import Completion, Reward
 
 
 class PolicyTrainer(GRPOTrainer):
-    """TRL's trainer, made fast on CPUs."""
+    """TRL's trainer, made fast on CPUs, with advantages of single tokens where the settings ask for them."""
+
+    def __init__(self, settings: Grpo, rewards: dict[RewardName, Reward], **options: Any) -> None:
+        self.settings = settings
+        self.rewards = rewards
+        super().__init__(reward_funcs=list(rewards.values()), **options)
+        self.reward_func_names = list(rewards)
 
     def _generate_single_turn(self, *args: Any, **options: Any) -> Any:
         # Without the outer autocast the float32 weights are cast anew for every token.
         with weights.autocast():
             return super()._generate_single_turn(*args, **options)
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: list[Completion], completion_ids_list: list[list[int]]
+    ) -> Tensor:
+        given = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.settings.algorithm == "pure":
+            scored = list(zip(self.rewards["process"].latest, completion_ids_list, completions, strict=True))
+            rollouts = [
+                ScoredRollout(scores, step_ends(self.processing_class, ids, done[0]["content"]), len(ids))
+                for scores, ids, done in scored
+            ]
+            at_end = self.reward_weights.to(given.device) * given
+            at_end[:, self.reward_func_names.index("process")] = 0
+            self._every_rollout = [
+                replace(rollout, at_end=float(value))
+                for rollout, value in zip(gather_object(rollouts), at_end.nansum(dim=1), strict=True)
+            ]
+        return given
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._asked = sorted({row["question_id"] for row in inputs})
+        batch = super()._generate_and_score_completions(inputs)
+        if self.settings.algorithm == "pure":
+            groups = torch.arange(len(self._every_rollout)).split(self.num_generations)
+            weight = self.settings.weights["process"]
+            advantages = whiten(
+                [
+                    row
+                    for group in groups
+                    for row in token_advantages(
+                        [self._every_rollout[i] for i in group], self.settings.credit, process_weight=weight
+                    )
+                ]
+            )
+            first = self.accelerator.process_index * len(inputs)
+            mine = nn.utils.rnn.pad_sequence(advantages[first : first + len(inputs)], batch_first=True)
+            batch["advantages"] = mine.to(batch["completion_ids"].device, torch.float32)
+        return batch
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Tensor:
+        loss = super().compute_loss(model, inputs, *args, **options)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"grpo: the loss is {loss.item()} in the update of the questions {', '.join(self._asked)}; lower "
+                "grpo.learning_rate, or look at these questions in the set"
+            )
+        return loss
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -94,11 +118,22 @@ class PolicyTrainer(GRPOTrainer):
         return logps, entropies, None
 
 
+def step_ends(tokenizer: PreTrainedTokenizerBase, completion_ids: Sequence[int], text: str) -> list[int]:
+    """The last token of each step of a completion, by number; `text` is what the tokens say."""
+
+    def holds(end: int) -> Callable[[int], bool]:
+        return lambda token: len(tokenizer.decode(completion_ids[: token + 1], skip_special_tokens=True)) >= end
+
+    # The text grows with its tokens, so halving finds where a step ends, whatever bytes the tokens cut.
+    last = range(len(completion_ids) - 1)
+    return [bisect_left(last, True, key=holds(end)) for _, end in split_steps(text)]
+
+
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[RlPrompt],
-    rewards: list[Reward],
+    rewards: dict[RewardName, Reward],
     settings: Grpo,
     seed: int,
     checkpoints: Path,
@@ -106,8 +141,7 @@ def fit(
     """Train the policy.
 
     Args:
-        rewards: functions of completions and dataset columns; the first counts fully, the second
-            `verifiable_weight` times.
+        rewards: by their names in `reward_weights`; those that are not in there are only logged.
 
     Returns:
         The trained model (with its adapter, if any) and what was logged at every update.
@@ -125,17 +159,19 @@ def fit(
         temperature=settings.temperature,
         max_completion_length=settings.max_tokens,
         loss_type="grpo",
-        importance_sampling_level="sequence",
+        importance_sampling_level="token" if settings.algorithm == "pure" else "sequence",
         scale_rewards="group",
-        reward_weights=[1.0, settings.verifiable_weight],
+        multi_objective_aggregation=settings.reward_sum,
+        reward_weights=[settings.weights.get(name, 0.0) for name in rewards],
         router_aux_loss_coef=0.0,
     )
     rows = [
         {"question_id": p.question_id, "prompt": solve_messages(p.question, p.choices, p.gold_type)} for p in prompts
     ]
     trainer = PolicyTrainer(
+        settings,
+        rewards,
         model=model,
-        reward_funcs=rewards,
         args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

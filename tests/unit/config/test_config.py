@@ -34,7 +34,21 @@ def test_defaults_are_the_papers() -> None:
     made = study.load(MINIMAL)
     assert (made.debates.protocol, made.sets.min_correct_agents) == ("debate", 2)
     assert (made.debates.options["agents"], made.debates.options["rounds"]) == (5, 3)
-    assert (made.prm.tau, made.recipe("pad"), made.grpo.verifiable_weight) == (0.1, ["pad"], 0.0)
+    assert (made.prm.tau, made.recipe("pad"), made.grpo.weights) == (0.1, ["pad"], {"process": 1.0})
+
+
+def test_rewards_fit_the_algorithm() -> None:
+    control = study.load(MINIMAL | {"grpo": {"algorithm": "outcome"}}).grpo
+    assert (control.weights, control.asks_reward_model) == ({"verifiable": 1.0}, False)
+    assert "`process` needs a weight above 0" in refusal(grpo={"reward_weights": {"verifiable": 1}})
+    assert "outcome asks no reward model" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"process": 1}})
+    assert "all are 0" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"format": 0}})
+    assert "grpo.reward_weights.verdict" in refusal(grpo={"reward_weights": {"process": 1, "verdict": 1}})
+    both = {"grpo": {"reward_weights": {"process": 1, "verifiable": 1}}}
+    variants = {"control": {"grpo": {"algorithm": "outcome"}}, "form": {"grpo": {"reward_weights": {"process": 2}}}}
+    varied = study.load(MINIMAL | both | {"variants": variants})
+    assert varied.variant("control").grpo.weights == {"verifiable": 1.0}
+    assert varied.variant("form").grpo.weights == {"process": 2.0}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)

@@ -1,4 +1,6 @@
+import csv
 import json
+import math
 import statistics
 
 import pytest
@@ -7,12 +9,15 @@ import torch
 from agentark.config.grpo import Grpo
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
+from agentark.errors import UserError
 from agentark.grading.grades import Grade
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
-from agentark.training import grpo, prm, prm_scoring, session, weights
+from agentark.traces.steps import split_steps
+from agentark.training import grpo, prm, prm_scoring, rollout_rewards, session, weights
+from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -66,7 +71,8 @@ def fit(folder, tokenizer, reward, chosen, tmp_path, before=None):
     model, _ = weights.open_for_training(folder)
     if before:
         before(model)
-    return grpo.fit(model, tokenizer, prompts(), [reward, no_say], chosen, 0, tmp_path / "checkpoints")
+    rewards = {"process": reward, "verifiable": no_say}
+    return grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")
 
 
 def scripted(monkeypatch, completions):
@@ -164,21 +170,74 @@ def prm_folder(folder, tokenizer, tmp_path_factory):
 def test_rewards_are_of_each_completion(prm_folder):
     asked = prompts()
     model, tokenizer = prm.load_prm(prm_folder)
-    process, verifiable = grpo.reward_functions(asked, model, tokenizer, settings(aggregate="mean"))
+    rewarded = rollout_rewards.reward_functions(asked, settings(aggregate="mean", max_tokens=10), (model, tokenizer))
     texts = ["First add 7 and 8.\nThe answer is 6.", "", "The answer is 7.", "The answer is 5."]
     completions = [[{"role": "assistant", "content": text}] for text in texts]
     ids = ["1", "1", "2", "2"]
-    rewards = process(completions=completions, question_id=ids, trainer_state=None)
+    batch = {"completions": completions, "question_id": ids, "completion_ids": [[0] * n for n in (12, 0, 5, 10)]}
+    rewards = rewarded["process"](**batch, trainer_state=None)
     (steps,) = prm_scoring.score_steps(model, tokenizer, [asked[1]], [texts[0]])
     assert len(steps) == 2
     assert rewards[0] == pytest.approx(sum(steps) / 2, abs=1e-5)
     assert rewards[1] == 0.0
-    assert verifiable(completions=completions, question_id=ids) == [1.0, 0.0, 1.0, 0.0]
+    assert rewarded["verifiable"](**batch) == [1.0, 0.0, 1.0, 0.0]
+    assert rewarded["format"](**batch) == [1.0, 0.0, 1.0, 1.0]
+    assert rewarded["overlong"](**batch) == pytest.approx([-1.0, 0.0, -0.5, -1.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "First add 7 and 8.\nThat makes 15 \u2014 fine.\nThe answer is 15.",
+        "The answer is 7",
+        "",
+        "\u00e9\u4e2d\U0001f600 = 7 + 1",
+    ],
+)
+def test_a_step_ends_at_the_token_that_completes_it(tokenizer, text):
+    ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    said = tokenizer.decode(ids, skip_special_tokens=True)
+    ends = grpo.step_ends(tokenizer, ids, said)
+    assert len(ends) == len(split_steps(said))
+    for token, (_, end) in zip(ends, split_steps(said), strict=True):
+        assert len(tokenizer.decode(ids[: token + 1], skip_special_tokens=True)) >= end
+        assert token == 0 or len(tokenizer.decode(ids[:token], skip_special_tokens=True)) < end
+
+
+def test_pure_trains_each_token_by_the_steps_that_follow(folder, prm_folder, tokenizer, tmp_path, monkeypatch, seen):
+    """T8, through the trainer: two groups of two, with the grader's verdict at the end."""
+    word, line, end = (
+        tokenizer("first add 7 and 8", add_special_tokens=False)["input_ids"],
+        tokenizer("\nso the answer is 6", add_special_tokens=False)["input_ids"],
+        tokenizer.eos_token_id,
+    )
+    texts = [[*word, *line, end], [*word, end]]
+    scripted(monkeypatch, texts)
+    chosen = settings(algorithm="pure", group_size=2, reward_weights={"process": 0.5, "verifiable": 2.0}, max_tokens=64)
+    process = rollout_rewards.ProcessReward({p.question_id: p for p in prompts()}, *prm.load_prm(prm_folder), "softmin")
+    rewards = {"process": process, "verifiable": lambda completions, **_: [1.0, 0.0] * (len(completions) // 2)}
+    model, _ = weights.open_for_training(folder)
+    _, log = grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")
+    expected = []
+    for scores in (process.latest[:2], process.latest[2:]):
+        group = [
+            ScoredRollout(
+                found, grpo.step_ends(tokenizer, ids, tokenizer.decode(ids, skip_special_tokens=True)), len(ids), at_end
+            )
+            for found, ids, at_end in zip(scores, texts, [2.0, 0.0], strict=True)
+        ]
+        expected += token_advantages(group, "min_form", process_weight=0.5)
+    padded = torch.nn.utils.rnn.pad_sequence(whiten(expected), batch_first=True)
+    mask = seen[0]["completion_mask"]
+    assert padded.shape == mask.shape
+    torch.testing.assert_close(seen[0]["advantages"], padded.float())
+    assert seen[0]["advantages"].mul(mask == 0).abs().sum() == 0
+    assert log[0]["rewards/process/mean"] == pytest.approx(log[0]["reward"] * 2 - 2, abs=1e-4)
 
 
 def test_an_undecided_answer_has_no_say(prm_folder, monkeypatch):
-    monkeypatch.setattr(grpo, "grade", lambda *_: Grade(answer="x", correct=False, undecided=True))
-    _, verifiable = grpo.reward_functions(prompts(), *prm.load_prm(prm_folder), settings())
+    monkeypatch.setattr(rollout_rewards, "grade", lambda *_: Grade(answer="x", correct=False, undecided=True))
+    verifiable = rollout_rewards.reward_functions(prompts(), settings(), None)["verifiable"]
     assert verifiable(completions=[[{"role": "assistant", "content": "x"}]], question_id=["1"]) == [None]
 
 
@@ -200,6 +259,21 @@ def test_an_interrupted_run_goes_on(folder, tokenizer, tmp_path, monkeypatch):
     assert [row["step"] for row in log] == [1, 2, 3]
 
 
+def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(rollout_rewards, "score_steps", lambda *_: [[0.5], [math.nan]])
+    process = rollout_rewards.ProcessReward({p.question_id: p for p in prompts()}, None, None, "min")
+    with pytest.raises(UserError, match="of question 3 are not numbers"):
+        process([[{"content": "a"}], [{"content": "b"}]], ["1", "3"])
+
+    def no_numbers(model, ids, *_, **__):
+        logps = torch.full((len(ids), ids.shape[1] - 1), math.nan, requires_grad=True)
+        return logps, torch.zeros_like(logps)
+
+    monkeypatch.setattr(grpo, "token_logps", no_numbers)
+    with pytest.raises(UserError, match=r"the loss is nan in the update of the questions \d, \d; lower"):
+        fit(folder, tokenizer, lambda completions, **_: [0.0, 1.0] * 4, settings(), tmp_path)
+
+
 def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
     write_text(tmp_path / "grpo.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", rows)
@@ -207,7 +281,8 @@ def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
     for path, kind, model in ((policy, "model", folder), (reward_model, "prm", prm_folder)):
         manifests.write_manifest(path, kind=kind, stage="grpo", settings={}, parents=[], folder=model)
     return program.main(
-        ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy), "--prm", str(reward_model)]
+        ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy)]
+        + ["--prm", *([str(reward_model)] if chosen.asks_reward_model else [])]
         + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
         + ["--manifest", str(tmp_path / "out" / "manifest.json")]
     )
@@ -215,7 +290,9 @@ def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
 
 @pytest.mark.parametrize("lora_rank", [None, 2])
 def test_program_writes_a_self_contained_student(folder, prm_folder, tmp_path, lora_rank):
-    chosen = settings(steps=2, beta=0.01, verifiable_weight=0.5, lora_rank=lora_rank, learning_rate=1e-2)
+    chosen = settings(
+        steps=2, beta=0.01, reward_weights={"process": 1, "verifiable": 0.5}, lora_rank=lora_rank, learning_rate=1e-2
+    )
     assert run(folder, prm_folder, tmp_path, prompts(), chosen) == 0
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["facts"]["updates"] == 2
@@ -229,6 +306,15 @@ def test_program_writes_a_self_contained_student(folder, prm_folder, tmp_path, l
     assert any(not torch.equal(a, b) for a, b in pairs)
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_a_control_asks_no_reward_model(folder, prm_folder, tmp_path):
+    assert run(folder, prm_folder, tmp_path, prompts(), settings(algorithm="outcome")) == 0
+    with (tmp_path / "out" / "metrics.csv").open() as handle:
+        (row,) = csv.DictReader(handle)
+    assert "rewards/process/mean" not in row
+    assert row["reward"] == row["rewards/verifiable/mean"]
+    assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parents"]) == 2
 
 
 def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):
