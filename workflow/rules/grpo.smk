@@ -9,6 +9,7 @@ rule train_grpo:
         policy=made_by(lambda wildcards: [beginning(wildcards)]),
         prm=made_by(reward_model),
         rows=ancient(made("sets/{teacher}/{train_set}/rl.jsonl")),
+        validation=made("questions/{train_set}/validation.jsonl"),
     output:
         manifest="results/{run}/students/{before}pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",
     log:
@@ -26,4 +27,4 @@ rule train_grpo:
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
-        " --set {input.rows:q} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
+        " --set {input.rows:q} --validation {input.validation:q} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"

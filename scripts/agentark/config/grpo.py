@@ -10,6 +10,19 @@ RewardName = Literal["process", "verifiable", "format", "overlong"]
 RewardWeights = dict[RewardName, Annotated[float, Field(ge=0)]]
 
 
+class Guards(Section):
+    """When a policy is stopped, and goes back to its best validation."""
+
+    patience: int = Field(
+        2, ge=1, description="validations in a row whose accuracy is below the best one's by more than chance explains"
+    )
+    max_kl: float | None = Field(1.0, gt=0, description="KL to the start policy, a token; needs `grpo.beta` above 0")
+    min_distinct: float = Field(
+        0.5, ge=0, le=1, description="different 4-grams of a completion, as a share of the start's"
+    )
+    max_drift: float = Field(3.0, ge=1, description="times that completions may grow or shrink, in tokens or in steps")
+
+
 class Grpo(Section):
     """GRPO with the process reward (Eq. 3 to 5), or without it as a control."""
 
@@ -56,6 +69,11 @@ class Grpo(Section):
         max_length=2,
         description="take questions whose share of right turns in the debate lies in this range",
     )
+    validation_every: int | None = Field(
+        20, ge=1, description="updates between validations, on the train set's validation part; none = never"
+    )
+    validation_questions: int = Field(128, ge=2, description="questions of a validation, one sampled answer each")
+    guards: Guards | None = Field(Guards(), description="what stops a policy at a validation; none = nothing")
     lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")
 
     @property

@@ -2,13 +2,16 @@
 
 import argparse
 import shutil
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from agentark.config.grpo import Grpo
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.records.files import read_rows
+from agentark.records.files import read_rows, write_json
+from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.running import stage
 from agentark.running.progress import say
@@ -33,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--policy", type=Path, required=True, help="manifest of the model or student to start from")
     parser.add_argument("--prm", type=Path, nargs="?", help="manifest of the process reward model; none with `outcome`")
     parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
+    parser.add_argument("--validation", type=Path, required=True, help="questions to validate on, JSONL; may be none")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
@@ -42,6 +46,10 @@ def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Grpo)
     folder = manifests.model_folder(args.policy)
     parents = [path for path in (args.policy, args.prm, args.set) if path is not None]
+    validation = []
+    if settings.validation_every:
+        validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
+        parents += [args.validation]
     low, high = settings.pass_rate
     read = list(read_rows(args.set, RlPrompt))
     prompts = [prompt for prompt in read if low <= prompt.pass_rate <= high]
@@ -51,22 +59,30 @@ def work(args: argparse.Namespace) -> None:
             f"[{low}, {high}], and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
             "widen grpo.pass_rate, lower grpo.prompts_per_step, or debate more questions"
         )
-    say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates")
+    guarded = f"validated on {len(validation)}" if validation else "no validation, so nothing guards it"
+    say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates, {guarded}")
 
     tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
     reward_model = load_prm(manifests.model_folder(args.prm)) if args.prm else None
-    rewards = reward_functions(prompts, settings, reward_model)
+    rewards = reward_functions([*prompts, *validation], settings, reward_model)
     checkpoints = session.checkpoint_folder(args.manifest, "grpo", settings, args.seed, parents)
-    model, log = grpo.fit(model, tokenizer, prompts, rewards, settings, args.seed, checkpoints)
+    model, log, guard = grpo.fit(
+        model, tokenizer, prompts, rewards, settings, args.seed, checkpoints, validation=validation
+    )
 
     student = args.manifest.parent / "model"
     with processes.gathered(model) as writes:
         if not writes:
             return
+        if guard and guard.stopped:
+            weights.restore(model, guard.kept)
         with weights.replaced_folder(student) as partial:
             weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    if guard:
+        session.write_metrics(args.manifest.with_name("validation.csv"), [asdict(row) for row in guard.history])
+        write_json(args.manifest.with_name("samples.json"), guard.samples)
     log = [{name: row.get(key, 0.0) for name, key in LOGGED.items()} for row in log]
     manifests.write_manifest(
         args.manifest,
@@ -80,6 +96,7 @@ def work(args: argparse.Namespace) -> None:
             "questions": len(read),
             "questions_in_pass_rate": len(prompts),
             "updates": len(log),
+            **(guard.facts() if guard else {}),
             **session.first_and_last(log, list(LOGGED)),
         },
     )

@@ -9,6 +9,7 @@ TRL's trainer does the rest: KL (k3) of the current log-probabilities inside the
 token like any other, so stopping is trained.
 """
 
+import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,10 +26,12 @@ from trl import GRPOConfig, GRPOTrainer
 from agentark.config.grpo import Grpo, RewardName
 from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
+from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.traces.steps import split_steps
 from agentark.training import processes, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
+from agentark.training.guards import Answer, Guard
 from agentark.training.logprobs import token_logps
 from agentark.training.rollout_rewards import Completion, Reward
 
@@ -51,7 +54,9 @@ class PolicyTrainer(GRPOTrainer):
         self, inputs: Any, prompts: Any, completions: list[Completion], completion_ids_list: list[list[int]]
     ) -> Tensor:
         given = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self.settings.algorithm == "pure":
+        if not self.model.training:
+            self._answered += self._answers(inputs, completions, completion_ids_list, given)
+        elif self.settings.algorithm == "pure":
             scored = list(zip(self.rewards["process"].latest, completion_ids_list, completions, strict=True))
             rollouts = [
                 ScoredRollout(scores, step_ends(self.processing_class, ids, done[0]["content"]), len(ids))
@@ -65,10 +70,40 @@ class PolicyTrainer(GRPOTrainer):
             ]
         return given
 
+    def _answers(
+        self, inputs: Any, completions: list[Completion], completion_ids_list: list[list[int]], given: Tensor
+    ) -> list[Answer]:
+        """Of all processes."""
+        verdicts = given[:, self.reward_func_names.index("verifiable")].nan_to_num(0.0).tolist()
+        process = self.reward_func_names.index("process") if "process" in self.rewards else None
+        own = [
+            (row["question_id"], done[0]["content"], ids)
+            for row, done, ids in zip(inputs, completions, completion_ids_list, strict=True)
+        ]
+        return [
+            Answer(
+                question_id=name,
+                text=text,
+                token_ids=list(ids),
+                n_steps=len(split_steps(text)),
+                correct=verdict == 1.0,
+                process=None if process is None else float(rewards[process]),
+            )
+            for (name, text, ids), verdict, rewards in zip(gather_object(own), verdicts, given, strict=True)
+        ]
+
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        self._answered: list[Answer] = []
+        return super().evaluate(*args, **options)
+
+    def answers(self) -> list[Answer]:
+        """Those of the latest validation."""
+        return self._answered
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._asked = sorted({row["question_id"] for row in inputs})
         batch = super()._generate_and_score_completions(inputs)
-        if self.settings.algorithm == "pure":
+        if self.settings.algorithm == "pure" and self.model.training:
             groups = torch.arange(len(self._every_rollout)).split(self.num_generations)
             weight = self.settings.weights["process"]
             advantages = whiten(
@@ -137,14 +172,17 @@ def fit(
     settings: Grpo,
     seed: int,
     checkpoints: Path,
-) -> tuple[PreTrainedModel, list[dict[str, float]]]:
+    validation: Sequence[Question] = (),
+) -> tuple[PreTrainedModel, list[dict[str, float]], Guard | None]:
     """Train the policy.
 
     Args:
         rewards: by their names in `reward_weights`; those that are not in there are only logged.
+        validation: questions to validate on; with none, nothing guards the training.
 
     Returns:
-        The trained model (with its adapter, if any) and what was logged at every update.
+        The trained model (with its adapter, if any), as the last update left it; what was logged at every update; and
+        what guarded it.
     """
     n_rollouts = settings.prompts_per_step * settings.group_size
     arguments = GRPOConfig(
@@ -164,19 +202,52 @@ def fit(
         multi_objective_aggregation=settings.reward_sum,
         reward_weights=[settings.weights.get(name, 0.0) for name in rewards],
         router_aux_loss_coef=0.0,
+        shuffle_dataset=False,
+        **(validation_options(settings, n_rollouts) if validation else {}),
     )
-    rows = [
-        {"question_id": p.question_id, "prompt": solve_messages(p.question, p.choices, p.gold_type)} for p in prompts
-    ]
     trainer = PolicyTrainer(
         settings,
         rewards,
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=asked(in_order(prompts, settings, seed)),
+        eval_dataset=asked(validation) if validation else None,
         processing_class=tokenizer,
         peft_config=weights.lora(settings.lora_rank),
     )
+    guard = Guard(trainer.model, trainer.answers, settings.guards, checkpoints) if validation else None
+    if guard:
+        trainer.add_callback(guard)
     watch = session.Watch("grpo")
     session.train(trainer, watch, checkpoints)
-    return trainer.model, watch.rows
+    return trainer.model, watch.rows, guard
+
+
+def in_order(prompts: Sequence[RlPrompt], settings: Grpo, seed: int) -> list[RlPrompt]:
+    """The prompts of every update, one after another: all of them before one comes again, each time in another order.
+
+    A resumed training finds its place in this list; in TRL's own order, it would begin the passes anew.
+    """
+    needed = settings.steps * settings.prompts_per_step
+    passes = range(-(-needed // len(prompts)))
+    return [p for n in passes for p in random.Random(f"{seed} {n}").sample(prompts, len(prompts))][:needed]
+
+
+def asked(questions: Sequence[RlPrompt | Question]) -> Dataset:
+    """Prompts as TRL takes them."""
+    return Dataset.from_list(
+        [
+            {"question_id": q.question_id, "prompt": solve_messages(q.question, q.choices, q.gold_type)}
+            for q in questions
+        ]
+    )
+
+
+def validation_options(settings: Grpo, n_rollouts: int) -> dict[str, Any]:
+    """One sampled answer a validation question, as many at once as an update has rollouts."""
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": settings.validation_every,
+        "num_generations_eval": 1,
+        "per_device_eval_batch_size": n_rollouts // processes.count(),
+    }

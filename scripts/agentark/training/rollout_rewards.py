@@ -1,6 +1,6 @@
 """What each rollout earns: by the reward model, the grader, the form of its answer and its length."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from agentark.config.grpo import Grpo, RewardName
 from agentark.errors import UserError
 from agentark.grading.grades import grade
 from agentark.grading.reading import states_answer
+from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.training.prm import ProcessRewardModel
 from agentark.training.prm_scoring import score_steps
@@ -26,7 +27,7 @@ class ProcessReward:
 
     def __init__(
         self,
-        prompts: dict[str, RlPrompt],
+        prompts: dict[str, RlPrompt | Question],
         model: ProcessRewardModel,
         tokenizer: PreTrainedTokenizerBase,
         how: str,
@@ -45,7 +46,7 @@ class ProcessReward:
 
 
 def reward_functions(
-    prompts: list[RlPrompt],
+    prompts: Sequence[RlPrompt | Question],
     settings: Grpo,
     reward_model: tuple[ProcessRewardModel, PreTrainedTokenizerBase] | None,
 ) -> dict[RewardName, Reward]:
@@ -68,6 +69,6 @@ def reward_functions(
     return rewards
 
 
-def _asked(prompt: RlPrompt, completion: Completion) -> tuple[str, str, Any, int | None]:
+def _asked(prompt: RlPrompt | Question, completion: Completion) -> tuple[str, str, Any, int | None]:
     """A completion's text and what it is graded by, as `grade` takes them."""
     return completion[0]["content"], prompt.gold, prompt.gold_type, len(prompt.choices) if prompt.choices else None

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import local_models
+from agentark.records.files import atomic_path
 from agentark.training import processes
 
 
@@ -50,6 +53,24 @@ def save(
     model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def keep(model: nn.Module, path: Path) -> None:
+    """Write what a training moves, adapters alone where there are some, for `restore` to come back to."""
+    with processes.gathered(model) as writes:
+        if writes:
+            moved = {name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as partial:
+                save_file(moved, partial)
+
+
+@torch.no_grad()
+def restore(model: nn.Module, path: Path) -> None:
+    """Set a model's weights to those that `keep` wrote; within `processes.gathered`, where each holds a part."""
+    parameters = dict(model.named_parameters())
+    for name, kept in load_file(path).items():
+        parameters[name].copy_(kept)
 
 
 @contextmanager

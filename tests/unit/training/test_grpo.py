@@ -13,6 +13,7 @@ from agentark.errors import UserError
 from agentark.grading.grades import Grade
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
+from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
 from agentark.traces.steps import split_steps
@@ -63,6 +64,10 @@ def seen(monkeypatch):
     return batches
 
 
+def asked(prompt: RlPrompt) -> dict:
+    return {"question": prompt.question, "gold": prompt.gold, "gold_type": prompt.gold_type}
+
+
 def no_say(completions, **_):
     return [None] * len(completions)
 
@@ -72,7 +77,7 @@ def fit(folder, tokenizer, reward, chosen, tmp_path, before=None):
     if before:
         before(model)
     rewards = {"process": reward, "verifiable": no_say}
-    return grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")
+    return grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")[:2]
 
 
 def scripted(monkeypatch, completions):
@@ -145,7 +150,7 @@ def test_policy_learns_what_is_rewarded_unless_the_kl_holds_it(folder, tokenizer
     def reward(completion_ids, **_):
         return [sum(token < 100 for token in ids) / len(ids) for ids in completion_ids]
 
-    free = settings(steps=30, learning_rate=3e-3, group_size=8, micro_batch_size=16)
+    free = settings(steps=40, learning_rate=3e-3, group_size=8, micro_batch_size=16)
     _, log = fit(folder, tokenizer, reward, free, tmp_path / "free")
     _, held = fit(folder, tokenizer, reward, free.model_copy(update={"beta": 100.0}), tmp_path / "held")
     rise, held_rise = (
@@ -217,7 +222,7 @@ def test_pure_trains_each_token_by_the_steps_that_follow(folder, prm_folder, tok
     process = rollout_rewards.ProcessReward({p.question_id: p for p in prompts()}, *prm.load_prm(prm_folder), "softmin")
     rewards = {"process": process, "verifiable": lambda completions, **_: [1.0, 0.0] * (len(completions) // 2)}
     model, _ = weights.open_for_training(folder)
-    _, log = grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")
+    _, log, _ = grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, tmp_path / "checkpoints")
     expected = []
     for scores in (process.latest[:2], process.latest[2:]):
         group = [
@@ -241,22 +246,38 @@ def test_an_undecided_answer_has_no_say(prm_folder, monkeypatch):
     assert verifiable(completions=[[{"role": "assistant", "content": "x"}]], question_id=["1"]) == [None]
 
 
-def test_an_interrupted_run_goes_on(folder, tokenizer, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
+    chosen = settings(steps=5, validation_every=2, beta=0.1)
+    questions = [
+        Question(question_id=f"v{p.question_id}", dataset="", split="validation", **asked(p)) for p in prompts()
+    ]
 
     def interrupt(watch, args, state, control, **_):
-        if state.global_step == 2:
+        if state.global_step == 3:
             raise KeyboardInterrupt
 
     def reward(completion_ids, **_):
-        return [float(len(ids)) for ids in completion_ids]
+        return [float(sum(ids) % 7) for ids in completion_ids]
 
+    def train(checkpoints):
+        model, _ = weights.open_for_training(folder)
+        rewards = {"process": reward, "verifiable": no_say}
+        return grpo.fit(model, tokenizer, prompts(), rewards, chosen, 0, checkpoints, validation=questions)[1:]
+
+    unbroken, guard = train(tmp_path / "unbroken")
     with monkeypatch.context() as patch:
         patch.setattr(session.Watch, "on_step_begin", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            fit(folder, tokenizer, reward, settings(steps=3), tmp_path)
-    _, log = fit(folder, tokenizer, reward, settings(steps=3), tmp_path)
-    assert [row["step"] for row in log] == [1, 2, 3]
+            train(tmp_path / "broken")
+    resumed, guard_after = train(tmp_path / "broken")
+    assert [row["step"] for row in resumed] == [1, 2, 3, 4, 5]
+    assert [(row["loss"], row["reward"], row["kl"]) for row in resumed] == [
+        (row["loss"], row["reward"], row["kl"]) for row in unbroken
+    ]
+    assert guard_after.history == guard.history
+    assert guard_after.samples == guard.samples
+    assert [row.step for row in guard.history] == [0, 2, 4, 5]
 
 
 def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, tmp_path, monkeypatch):
@@ -277,13 +298,14 @@ def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, 
 def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
     write_text(tmp_path / "grpo.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", rows)
+    write_rows(tmp_path / "validation.jsonl", [])
     policy, reward_model = folder.parent / "manifest.json", prm_folder.parent / "manifest.json"
     for path, kind, model in ((policy, "model", folder), (reward_model, "prm", prm_folder)):
         manifests.write_manifest(path, kind=kind, stage="grpo", settings={}, parents=[], folder=model)
     return program.main(
         ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy)]
         + ["--prm", *([str(reward_model)] if chosen.asks_reward_model else [])]
-        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
+        + ["--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"]
         + ["--manifest", str(tmp_path / "out" / "manifest.json")]
     )
 
@@ -314,7 +336,7 @@ def test_a_control_asks_no_reward_model(folder, prm_folder, tmp_path):
         (row,) = csv.DictReader(handle)
     assert "rewards/process/mean" not in row
     assert row["reward"] == row["rewards/verifiable/mean"]
-    assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parents"]) == 2
+    assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parents"]) == 3
 
 
 def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):

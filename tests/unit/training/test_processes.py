@@ -16,7 +16,7 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.training import prm, processes
 from tests import tiny_model
-from tests.unit.training import test_grpo, test_prm, test_sft
+from tests.unit.training import test_grpo, test_guards, test_prm, test_sft
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="it makes believe that there are two devices")
 
@@ -88,11 +88,16 @@ def test_grpo_runs_in_two_processes(model: Path, tmp_path: Path) -> None:
     prm.save_prm(reward_model, test_grpo.open_tokenizer(model.parent / "model"), folder, torch.float32)
     manifest = folder.parent / "manifest.json"
     manifests.write_manifest(manifest, kind="prm", stage="prm", settings={}, parents=[], folder=folder)
-    write_text(tmp_path / "grpo.json", test_grpo.settings(steps=2).model_dump_json())
+    write_text(tmp_path / "grpo.json", test_grpo.settings(steps=2, validation_every=2).model_dump_json())
     write_rows(tmp_path / "set.jsonl", test_grpo.prompts())
+    write_rows(tmp_path / "validation.jsonl", [test_guards.question(i) for i in range(6)])
     arguments = ["--config", tmp_path / "grpo.json", "--policy", model, "--prm", manifest]
-    launch("grpo", 2, tmp_path, *arguments, "--set", tmp_path / "set.jsonl")
+    launch(
+        "grpo", 2, tmp_path, *arguments, "--set", tmp_path / "set.jsonl", "--validation", tmp_path / "validation.jsonl"
+    )
     assert len(losses(tmp_path)) == 2
+    with (tmp_path / "validation.csv").open() as handle:
+        assert [row["step"] for row in csv.DictReader(handle)] == ["0", "2"]
 
 
 @pytest.fixture(scope="module")
