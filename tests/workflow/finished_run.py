@@ -23,7 +23,7 @@ if args[:2] == ["-m", "agentark.running.launch"]:
 if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
     options = dict(zip(args[2:], args[3:]))
     for option in ("--out", "--manifest", "--counts", "--card", "--text", "--held-out-debates", "--table", "--held",
-                   "--statistics", "--samples", "--skip", "--page", "--figure", "--comparisons"):
+                   "--statistics", "--samples", "--skip", "--page", "--figure", "--comparisons", "--curves"):
         # What these read under such a name, they do not write.
         read = {{"summarise_debates": "--statistics", "plot_accuracy": "--table", "sets": "--skip"}}
         if option in options and option != read.get(args[1].rpartition(".")[2]):

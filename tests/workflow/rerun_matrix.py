@@ -22,10 +22,10 @@ BEGIN, END = "<!-- made from tests/workflow/rerun_matrix.py -->\n", "<!-- end --
 Jobs = dict[str, int]
 TABLES = {"summarise": 1, "plot_accuracy": 1}
 SETTINGS = {"freeze_settings": 1}
-PAD = {"train_grpo": 1, "evaluate_student": 1}
+PAD = {"train_grpo": 1, "evaluate_student": 1, "summarise_pad": 1}
 SCORED = {"score_steps": 1, "summarise_prm": 1}
 PRM = {"train_prm": 1, **SCORED}
-STUDENTS = {"train_sft": 2, **PRM, "train_grpo": 1, "evaluate_student": 3}
+STUDENTS = {"train_sft": 2, **PRM, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1}
 SETS = {"build_set": 4, "summarise_sets": 1, **STUDENTS}
 TRACES = {"extract_traces": 1, "summarise_debates": 1, **SETS}
 DEBATES = {"hold_debates": 1, "evaluate_base": 1, "score_untrained": 1, **TRACES}
@@ -214,7 +214,7 @@ SAMPLE = [
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm train_grpo "
     "evaluate_base score_untrained score_steps evaluate_student summarise summarise_debates summarise_sets "
-    "summarise_prm plot_accuracy"
+    "summarise_prm summarise_pad plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

@@ -33,6 +33,7 @@ WHOLE_DEMO = {
     "summarise_debates": 1,
     "summarise_sets": 1,
     "summarise_prm": 1,
+    "summarise_pad": 1,
     "plot_accuracy": 1,
 }
 

@@ -48,6 +48,7 @@ WHOLE: Jobs = {
     "summarise_debates": 1,
     "summarise_sets": 1,
     "summarise_prm": 1,
+    "summarise_pad": 1,
 }
 
 
@@ -112,7 +113,7 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
     "another variant": (
         differing({}, variants={"more": {"sft": {"epochs": 3}}}, experiments={"sft": {"variants": ["more"]}}),
         # R-SFT, DA, and PAD, which starts from another R-SFT student; the PRM is shared.
-        {**TABLE, "freeze_settings": 2, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3},
+        {**TABLE, "freeze_settings": 2, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1},
     ),
     "a variant that builds on another": (
         differing(
@@ -124,17 +125,32 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
         {**TABLE, "freeze_settings": 2, "build_set": 1, "train_sft": 1, "evaluate_student": 1, "summarise_sets": 1},
     ),
     "a variant that nobody uses": (differing({}, variants={"unused": {"sft": {"epochs": 3}}}), {}),
-    "a variant less": (differing({}, variants={"slow": None}, experiments=LESS), TABLE),
+    "a variant less": (differing({}, variants={"slow": None}, experiments=LESS), {**TABLE, "summarise_pad": 1}),
     "an experiment less": (differing({}, experiments={"stacked": None}), {}),
     "an experiment made smaller": (differing({}, experiments={"stacked": {"methods": ["da_after_rsft"]}}), TABLE),
     "a variant's setting": (
         differing({}, variants={"wide": {"prm": {"tau": 0.3}}}),
-        {**AGAIN, "freeze_settings": 1, "train_prm": 1, "score_steps": 1, "summarise_prm": 1, "train_grpo": 1},
+        {
+            **AGAIN,
+            "freeze_settings": 1,
+            "train_prm": 1,
+            "score_steps": 1,
+            "summarise_prm": 1,
+            "train_grpo": 1,
+            "summarise_pad": 1,
+        },
     ),
     "another recipe of the same name": (
         differing({}, recipes={"pad": ["pad"]}),
         # In the run and in two variants; PAD is in three tables.
-        {"freeze_settings": 3, "train_grpo": 3, "evaluate_student": 3, "summarise": 3, "plot_accuracy": 3},
+        {
+            "freeze_settings": 3,
+            "train_grpo": 3,
+            "evaluate_student": 3,
+            "summarise_pad": 1,
+            "summarise": 3,
+            "plot_accuracy": 3,
+        },
     ),
     "another comparison": (
         differing({"compare": {"pad": ["rsft"], "da": ["rsft"]}}),

@@ -161,6 +161,49 @@ rule summarise_prm:
         " --out {output.table:q} --text {output.text:q} --figure {output.figure:q} > {log:q} 2>&1"
 
 
+rule summarise_pad:
+    """How policies were trained: their curves, why they stopped, and what they said over time."""
+    input:
+        students=lambda wildcards: policies(wildcards),
+    output:
+        table=report(
+            "results/{run}/tables/pad.csv",
+            caption="../report/pad.rst",
+            category="Policies",
+            labels={"run": "{run}", "what": "table"},
+        ),
+        curves="results/{run}/tables/pad_curves.csv",
+        text="results/{run}/tables/pad.txt",
+        figure=report(
+            "results/{run}/figures/pad.svg",
+            caption="../report/pad.rst",
+            category="Policies",
+            labels={"run": "{run}", "what": "figure"},
+        ),
+        samples=report(
+            "results/{run}/tables/pad_samples.html",
+            caption="../report/pad.rst",
+            category="Policies",
+            labels={"run": "{run}", "what": "answers over time"},
+        ),
+    log:
+        "results/{run}/logs/summarise_pad.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_pad.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_pad"),
+    shell:
+        "python -m agentark.stages.summarise_pad --students {input.students:q} --out {output.table:q}"
+        " --curves {output.curves:q} --text {output.text:q} --figure {output.figure:q} --samples {output.samples:q}"
+        " > {log:q} 2>&1"
+
+
 rule summarise_verification:
     """How far the verifier and the rules agree."""
     input:

@@ -34,6 +34,7 @@ def result_files(wildcards):
     """Everything a user opens."""
     names = ["debates", "sets"]
     names += ["prm"] if score_files(wildcards) else []
+    names += ["pad"] if policies(wildcards) else []
     names += ["verification"] if any_verifier() else []
     files = [f"{folder_of(MAIN)}/tables/{name}.csv" for name in names]
     return files + [file for name in CONFIG.parts for file in tables_of_part(name)]
@@ -52,6 +53,19 @@ def score_files(wildcards):
     )
 
 
+def policies(wildcards):
+    """The manifest of every student that reinforcement learning made, also as a step of a longer recipe."""
+    files = {}
+    for part in CONFIG.parts.values():
+        for recipe in map(CONFIG.recipe, part.methods):
+            for place, method in enumerate(recipe):
+                if method == "pad":
+                    path = joined(recipe[: place + 1])
+                    pattern = f"students/{path}/{{teacher}}/{{train_set}}/{{student}}/{{seed}}/manifest.json"
+                    files |= dict.fromkeys(files_of(part, pattern))
+    return list(files)
+
+
 def any_verifier():
     return any(
         CONFIG.variant(variant).traces.verifier
@@ -61,7 +75,7 @@ def any_verifier():
 
 
 def show_summary():
-    for name in ("debates", "prm", "summary"):
+    for name in ("debates", "prm", "pad", "summary"):
         table = Path(folder_of(MAIN), "tables", f"{name}.txt")
         if table.is_file():
             logger.info(table.read_text(encoding="utf-8"))

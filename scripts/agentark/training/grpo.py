@@ -10,8 +10,10 @@ token like any other, so stopping is trained.
 """
 
 import random
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,31 @@ from agentark.errors import UserError
 from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.traces.steps import split_steps
-from agentark.training import processes, session, weights
+from agentark.training import processes, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 from agentark.training.guards import Answer, Guard
-from agentark.training.logprobs import token_logps
 from agentark.training.rollout_rewards import Completion, Reward
 
 
-class PolicyTrainer(GRPOTrainer):
+class TimedTrainer(GRPOTrainer):
+    """TRL's trainer; logs the seconds that generation and scoring take of an update's `step_time`."""
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        with self._timed("seconds/generation"):
+            return super()._generate(prompts)
+
+    def _calculate_rewards(self, *args: Any) -> Tensor:
+        with self._timed("seconds/scoring"):
+            return super()._calculate_rewards(*args)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._metrics["train" if self.model.training else "eval"][name].append(time.perf_counter() - started)
+
+
+class PolicyTrainer(TimedTrainer):
     """TRL's trainer, made fast on CPUs, with advantages of single tokens where the settings ask for them."""
 
     def __init__(self, settings: Grpo, rewards: dict[RewardName, Reward], **options: Any) -> None:
@@ -45,10 +64,12 @@ class PolicyTrainer(GRPOTrainer):
         super().__init__(reward_funcs=list(rewards.values()), **options)
         self.reward_func_names = list(rewards)
 
-    def _generate_single_turn(self, *args: Any, **options: Any) -> Any:
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **options: Any) -> Any:
         # Without the outer autocast the float32 weights are cast anew for every token.
         with weights.autocast():
-            return super()._generate_single_turn(*args, **options)
+            if not shares_prompts():
+                return super()._generate_single_turn(prompt_ids, *args, **options)
+            return rollouts.sample(self.model, prompt_ids, self.generation_config, self.eos_token_ids), None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: list[Completion], completion_ids_list: list[list[int]]
@@ -139,18 +160,23 @@ class PolicyTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if input_ids.is_cuda:
+        if not shares_prompts():
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
             )
-        labels = input_ids.masked_fill(attention_mask == 0, -100)
-        labels[:, :-logits_to_keep] = -100
-        parts = []
-        for rows in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
-            batch = (input_ids[rows], attention_mask[rows], labels[rows])
-            parts.append(token_logps(model, *batch, self.temperature, with_entropy=True))
-        logps, entropies = (torch.cat(column)[:, -logits_to_keep:] for column in zip(*parts, strict=True))
+        parts = [
+            rollouts.completion_logps(model, ids, mask, logits_to_keep, self.temperature)
+            for ids, mask in zip(
+                *(rows.split(batch_size or len(rows)) for rows in (input_ids, attention_mask)), strict=True
+            )
+        ]
+        logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
         return logps, entropies, None
+
+
+def shares_prompts() -> bool:
+    """On one CPU process: elsewhere TRL's own way, for its engines, wrappers and fused kernels."""
+    return not torch.cuda.is_available() and processes.count() == 1
 
 
 def step_ends(tokenizer: PreTrainedTokenizerBase, completion_ids: Sequence[int], text: str) -> list[int]:

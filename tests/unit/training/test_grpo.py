@@ -17,7 +17,7 @@ from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
 from agentark.traces.steps import split_steps
-from agentark.training import grpo, prm, prm_scoring, rollout_rewards, session, weights
+from agentark.training import grpo, prm, prm_scoring, rollout_rewards, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -286,11 +286,11 @@ def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, 
     with pytest.raises(UserError, match="of question 3 are not numbers"):
         process([[{"content": "a"}], [{"content": "b"}]], ["1", "3"])
 
-    def no_numbers(model, ids, *_, **__):
-        logps = torch.full((len(ids), ids.shape[1] - 1), math.nan, requires_grad=True)
+    def no_numbers(model, ids, mask, n_completion, temperature):
+        logps = torch.full((len(ids), n_completion), math.nan, requires_grad=True)
         return logps, torch.zeros_like(logps)
 
-    monkeypatch.setattr(grpo, "token_logps", no_numbers)
+    monkeypatch.setattr(rollouts, "completion_logps", no_numbers)
     with pytest.raises(UserError, match=r"the loss is nan in the update of the questions \d, \d; lower"):
         fit(folder, tokenizer, lambda completions, **_: [0.0, 1.0] * 4, settings(), tmp_path)
 

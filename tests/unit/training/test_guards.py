@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from agentark.records.files import write_rows, write_text
 from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
+from agentark.stages import summarise_pad
 from agentark.training import rollout_rewards
 from agentark.training.guards import Answer, Validation, distinct_4_grams, why_stop
 from agentark.training.rendering import render
@@ -129,6 +131,20 @@ def settings(**changes) -> Grpo:
     return Grpo(**hacked | changes)
 
 
+STUDENT = "students/rsft-pad/teacher/sums/tiny/0"
+
+
+def summarised(tmp_path) -> tuple[str, pd.DataFrame, pd.DataFrame, str]:
+    """What the study says of its policies: text, table, curves, page."""
+    files = {"--out": "pad.csv", "--curves": "curves.csv", "--text": "pad.txt", "--figure": "pad.svg"}
+    files |= {"--samples": "p.html"}
+    given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
+    assert summarise_pad.main(["--students", str(tmp_path / STUDENT / "manifest.json"), *given]) == 0
+    assert "<svg" in (tmp_path / "pad.svg").read_text()
+    tables = [pd.read_csv(tmp_path / name) for name in ("pad.csv", "curves.csv")]
+    return (tmp_path / "pad.txt").read_text(), *tables, (tmp_path / "p.html").read_text()
+
+
 def broken(completion_ids, **_):
     """A reward model that rewards repeated text."""
     return [1 - len(set(ids)) / max(len(ids), 1) for ids in completion_ids]
@@ -145,13 +161,13 @@ def train(policy, tmp_path, monkeypatch, chosen) -> tuple[dict, list[dict]]:
         "--config": "grpo.json",
         "--set": "set.jsonl",
         "--validation": "validation.jsonl",
-        "--manifest": "out/m.json",
+        "--manifest": f"{STUDENT}/manifest.json",
     }
     given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
     assert program.main([*given, "--policy", str(policy.parent / "manifest.json"), "--seed", "0"]) == 0
-    with (tmp_path / "out" / "validation.csv").open() as handle:
+    with (tmp_path / STUDENT / "validation.csv").open() as handle:
         seen = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
-    return json.loads((tmp_path / "out" / "m.json").read_text())["facts"], seen
+    return json.loads((tmp_path / STUDENT / "manifest.json").read_text())["facts"], seen
 
 
 def test_without_a_guard_a_broken_reward_ruins_the_policy(policy, tmp_path, monkeypatch):
@@ -172,11 +188,18 @@ def test_hacking_is_caught_and_undone(policy, tmp_path, monkeypatch, lora_rank):
     assert facts["validation_accuracy"]["kept"] == best["correct"] > 0.5
     # Two validations of 5 updates, and one in which chance may explain the fall.
     assert facts["stopped_at"] == facts["updates"] <= best["step"] + 15
-    samples = json.loads((tmp_path / "out" / "samples.json").read_text())
+    text, table, curves, page = summarised(tmp_path)
+    assert f"stopped, and back to update {facts['policy_of_update']}: {facts['stopped']}" in text
+    assert table["stopped"].tolist() == [facts["stopped"]]
+    assert 0 < table["generation_share"][0] + table["scoring_share"][0] < 1
+    assert curves["step"].tolist() == list(range(facts["updates"] + 1))
+    assert curves["validation_accuracy"].dropna().tolist() == [row["correct"] for row in seen]
+    assert page.count("<h3>") == 8
+    samples = json.loads((tmp_path / STUDENT / "samples.json").read_text())
     assert len(samples) == 8 * len(seen)
     assert {sample["question_id"] for sample in samples[:8]} == {sample["question_id"] for sample in samples[-8:]}
     if best["step"] == 0:
-        start, student = open_model(policy), open_model(tmp_path / "out" / "model")
+        start, student = open_model(policy), open_model(tmp_path / STUDENT / "model")
         for ours, theirs in zip(student.parameters(), start.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs)
 
@@ -186,4 +209,12 @@ def test_without_validation_questions_nothing_guards(policy, tmp_path, monkeypat
     with pytest.raises(FileNotFoundError):
         train(policy, tmp_path, monkeypatch, settings(steps=1))
     assert "no validation, so nothing guards it" in capfd.readouterr().err
-    assert (tmp_path / "out" / "m.json").exists()
+    assert (tmp_path / STUDENT / "manifest.json").exists()
+    assert summarised(tmp_path)[1]["validation_kept"].isna().all()
+
+
+def test_what_policies_say_is_shown_as_text(policy, tmp_path, monkeypatch):
+    train(policy, tmp_path, monkeypatch, settings(steps=1))
+    said = [{"step": 0, "question_id": "q", "text": "<script>alert(1)</script>", "correct": False}]
+    write_text(tmp_path / STUDENT / "samples.json", json.dumps(said))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in summarised(tmp_path)[3]
