@@ -16,7 +16,7 @@ from agentark.config.debates import Debates
 from agentark.config.engine import Engine
 from agentark.config.evaluation import Evaluation
 from agentark.config.experiments import Experiment
-from agentark.config.grpo import Grpo
+from agentark.config.grpo import Grpo, Guards
 from agentark.config.hardware import Hardware, Size
 from agentark.config.models import Member, Model, Server, Taught
 from agentark.config.prm import Prm, PrmStage
@@ -169,6 +169,7 @@ def key_tables() -> str:
         ("prm", Prm),
         ("prm.stage1, prm.stage2", PrmStage),
         ("grpo", Grpo),
+        ("grpo.guards", Guards),
         ("evaluation", Evaluation),
         ("variants.NAME", Variant),
         ("experiments.NAME", Experiment),

@@ -39,7 +39,13 @@ def rows() -> Iterator[Row]:
         found: dict[str, list[dict[str, float]]] = {"ours": [], "reference": []}
         measured = [partial(seconds, name, folder, Path(temporary), found[name]) for name in found]
         ours, reference = alternate(*measured)
-        yield Row("updates", 1 / ours, 1 / reference, "1/s", "4 prompts of 6 rollouts; reference: TRL's defaults")
+        yield Row(
+            "updates",
+            1 / ours,
+            1 / reference,
+            "1/s",
+            "4 prompts of 6 rollouts; reference: TRL's defaults, with gradient checkpointing",
+        )
         for part in ("generation", "scoring", "update"):
             each = [median(row[part] for row in found[name]) for name in ("ours", "reference")]
             yield Row(part, *each, "s", "of an update")

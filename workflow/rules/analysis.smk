@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets,prm}.csv and figures/, those
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets,prm,pad}.csv and figures/, those
 of an experiment in folders of its name."""
 
 

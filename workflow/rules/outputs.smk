@@ -54,7 +54,7 @@ def score_files(wildcards):
 
 
 def policies(wildcards):
-    """The manifest of every student that reinforcement learning made, also as a step of a longer recipe."""
+    """The manifests of the study's students by PAD, also those that a longer recipe goes on from."""
     files = {}
     for part in CONFIG.parts.values():
         for recipe in map(CONFIG.recipe, part.methods):

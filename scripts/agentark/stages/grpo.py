@@ -76,14 +76,19 @@ def work(args: argparse.Namespace) -> None:
         if not writes:
             return
         if guard and guard.stopped:
-            weights.restore(model, guard.kept)
+            weights.restore(model, guard.weights_of(guard.best))
         with weights.replaced_folder(student) as partial:
             weights.save(model, tokenizer, partial, stored)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    seen, said = args.manifest.with_name("validation.csv"), args.manifest.with_name("samples.json")
     if guard:
-        session.write_metrics(args.manifest.with_name("validation.csv"), [asdict(row) for row in guard.history])
-        write_json(args.manifest.with_name("samples.json"), guard.samples)
-    log = [{name: row.get(key, 0.0) for name, key in LOGGED.items()} for row in log]
+        session.write_metrics(seen, [asdict(row) for row in guard.history])
+        write_json(said, guard.samples)
+    else:
+        # Those of an earlier training of other settings.
+        seen.unlink(missing_ok=True)
+        said.unlink(missing_ok=True)
+    log = [{name: row[key] for name, key in LOGGED.items() if key in row} for row in log]
     manifests.write_manifest(
         args.manifest,
         kind="student",

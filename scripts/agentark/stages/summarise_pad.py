@@ -123,7 +123,7 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
         "validation_last": validated.get("last"),
         "validation_kept": validated.get("kept"),
         **{
-            f"{name}_{when}": facts[name][when]
+            f"{name}_{when}": facts.get(name, {}).get(when)
             for name in ("process_reward", "correct_rate", "kl", "completion_tokens", "zero_variance_rate")
             for when in ("first", "last")
         },
@@ -136,18 +136,19 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
 def as_text(table: pd.DataFrame) -> str:
     """For the terminal: what a policy was and became, and where its time went."""
     lines = [
-        f"{'policy':<44} {'updates':>7} {'validation':>15} {'process reward':>16} {'right':>13} {'KL':>7}  "
+        f"{'policy':<70} {'updates':>7} {'validation':>15} {'process reward':>16} {'right':>13} {'KL':>7}  "
         "generation, scoring, update"
     ]
     for row in table.to_dict("records"):
         rest = 1 - row["generation_share"] - row["scoring_share"]
+        kl = "-" if pd.isna(row["kl_last"]) else f"{row['kl_last']:.4f}"
         lines.append(
-            f"{title(row):<44} {row['updates']:>7} {arrow(row, 'validation_first', 'validation_kept', '.1%'):>15} "
+            f"{title(row):<70} {row['updates']:>7} {arrow(row, 'validation_first', 'validation_kept', '.1%'):>15} "
             f"{arrow(row, 'process_reward_first', 'process_reward_last', '.2f'):>16} "
-            f"{arrow(row, 'correct_rate_first', 'correct_rate_last', '.0%'):>13} {row['kl_last']:>7.4f}  "
+            f"{arrow(row, 'correct_rate_first', 'correct_rate_last', '.0%'):>13} {kl:>7}  "
             f"{row['generation_share']:.0%}, {row['scoring_share']:.0%}, {rest:.0%}"
         )
-        if row["stopped"]:
+        if not pd.isna(row["stopped"]):
             lines.append(f"  stopped, and back to update {row['policy_of_update']}: {row['stopped']}")
     return "\n".join([*lines, "first > last; validation: what the student has"]) + "\n"
 
@@ -158,7 +159,8 @@ def arrow(row: dict[str, Any], first: str, last: str, form: str) -> str:
 
 def title(about: dict[str, Any]) -> str:
     variant = "" if about["variant"] == MAIN else f"{about['variant']}/"
-    return f"{variant}{about['recipe']} {about['student']} seed {about['seed']}"
+    whose = f"{about['student']}, {about['teacher']} on {about['train_set']}"
+    return f"{variant}{about['recipe']} {whose}, seed {about['seed']}"
 
 
 def plotted(curves: pd.DataFrame) -> plt.Figure:
@@ -176,12 +178,13 @@ def plotted(curves: pd.DataFrame) -> plt.Figure:
                 seen = one[["step", name]].dropna()
                 scale = 100 if label.endswith("%") else 1
                 shown = (
-                    title(dict(zip(WHOSE, [*about, ""], strict=True))).removesuffix(" seed ") if place == 0 else None
+                    title(dict(zip(WHOSE, [*about, ""], strict=True))).removesuffix(", seed ") if place == 0 else None
                 )
                 axis.plot(seen["step"], scale * seen[name], color=f"C{number % 10}", lw=1.2, label=shown)
     for axis in axes[-1]:
         axis.set_xlabel("updates", size=8)
-    axes[0, 0].legend(fontsize=7, frameon=False)
+    drawn = next(axis for axis in axes.flat if axis.lines)
+    drawn.legend(fontsize=7, frameon=False)
     return figure
 
 

@@ -55,8 +55,9 @@ def step_rewards(scores: Tensor, credit: Credit) -> Tensor:
 def token_advantages(group: Sequence[ScoredRollout], credit: Credit, process_weight: float = 1.0) -> list[Tensor]:
     """Returns of each token of a question's rollouts, against the mean of the others.
 
-    The baseline of a step is what the other rollouts earned a token, times its tokens: by the step, few long ones would
-    pay. What is given at the end is compared with the others' mean (RLOO).
+    With `min_form` the baseline of a step is what the other rollouts earned a token, times its tokens (PURE): by the
+    step, few long ones would pay. With `clip` and `delta`, whose rewards do not sum to one step's, it would pay for
+    length or against it; there, and for what is given at the end, it is the others' mean (RLOO).
 
     Args:
         group: (G,), at least two.
@@ -77,12 +78,14 @@ def token_advantages(group: Sequence[ScoredRollout], credit: Credit, process_wei
     at_end = [rollout.at_end for rollout in group]
     advantages = []
     for i, rollout in enumerate(group):
-        per_token = (sum(totals) - totals[i]) / max(sum(lengths) - lengths[i], 1)
+        others = len(group) - 1
+        per_token = (sum(totals) - totals[i]) / max(sum(lengths) - lengths[i], 1) if credit == "min_form" else 0.0
+        at_once = 0.0 if credit == "min_form" else (sum(totals) - totals[i]) / others
         rewards = torch.zeros(rollout.n_tokens, dtype=torch.float64)
         last = torch.tensor(ends[i])
         n_tokens = torch.diff(last, prepend=torch.tensor([-1]))
         rewards.index_add_(0, last, earned[i] - per_token * n_tokens)
-        rewards[-1] += at_end[i] - (sum(at_end) - at_end[i]) / (len(group) - 1)
+        rewards[-1] += at_end[i] - (sum(at_end) - at_end[i]) / others - at_once
         advantages.append(rewards.flip(0).cumsum(0).flip(0))
     return advantages
 

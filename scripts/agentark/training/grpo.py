@@ -75,19 +75,21 @@ class PolicyTrainer(TimedTrainer):
         self, inputs: Any, prompts: Any, completions: list[Completion], completion_ids_list: list[list[int]]
     ) -> Tensor:
         given = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        # What no reward that counts can judge teaches nothing; one of weight 0 would make it a 0, as if it were wrong.
+        given[given[:, self.reward_weights > 0].isnan().all(dim=1)] = torch.nan
         if not self.model.training:
             self._answered += self._answers(inputs, completions, completion_ids_list, given)
         elif self.settings.algorithm == "pure":
-            scored = list(zip(self.rewards["process"].latest, completion_ids_list, completions, strict=True))
-            rollouts = [
+            latest = self.rewards["process"].latest
+            own = [
                 ScoredRollout(scores, step_ends(self.processing_class, ids, done[0]["content"]), len(ids))
-                for scores, ids, done in scored
+                for scores, ids, done in zip(latest, completion_ids_list, completions, strict=True)
             ]
             at_end = self.reward_weights.to(given.device) * given
             at_end[:, self.reward_func_names.index("process")] = 0
             self._every_rollout = [
                 replace(rollout, at_end=float(value))
-                for rollout, value in zip(gather_object(rollouts), at_end.nansum(dim=1), strict=True)
+                for rollout, value in zip(gather_object(own), at_end.nansum(dim=1), strict=True)
             ]
         return given
 
@@ -118,8 +120,8 @@ class PolicyTrainer(TimedTrainer):
         return super().evaluate(*args, **options)
 
     def answers(self) -> list[Answer]:
-        """Those of the latest validation."""
-        return self._answered
+        """Those of the latest validation; where its questions do not fill all processes, some were asked twice."""
+        return list({answer.question_id: answer for answer in self._answered}.values())
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._asked = sorted({row["question_id"] for row in inputs})
@@ -160,15 +162,15 @@ class PolicyTrainer(TimedTrainer):
         compute_entropy: bool = False,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        # TRL would take all of a validation's rows at once.
+        n_rows = min(batch_size or len(input_ids), self.args.per_device_train_batch_size)
         if not shares_prompts():
             return super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
+                model, input_ids, attention_mask, logits_to_keep, n_rows, compute_entropy, **options
             )
         parts = [
             rollouts.completion_logps(model, ids, mask, logits_to_keep, self.temperature)
-            for ids, mask in zip(
-                *(rows.split(batch_size or len(rows)) for rows in (input_ids, attention_mask)), strict=True
-            )
+            for ids, mask in zip(input_ids.split(n_rows), attention_mask.split(n_rows), strict=True)
         ]
         logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
         return logps, entropies, None

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from agentark.config.grpo import Guards
 from agentark.running.progress import say
-from agentark.training import weights
+from agentark.training import processes, weights
 
 SAMPLES = 8
 
@@ -71,13 +71,12 @@ def best_of(history: Sequence[Validation]) -> Validation:
 def why_stop(history: Sequence[Validation], guards: Guards) -> str | None:
     """What is wrong with the policy that the last validation saw; None if nothing is.
 
-    Fewer right answers count when they are fewer than chance explains (two standard errors of the difference to the
-    best validation), `patience` validations in a row: among many, the best is lucky, and those after it are not.
+    Fewer right answers count when they are fewer than chance explains, `patience` validations in a row: among many, the
+    best is lucky, and those after it are not.
     """
     first, best, last = history[0], best_of(history), history[-1]
     latest = history[-guards.patience :]
-    noise = 2 * math.sqrt(2 * best.correct * (1 - best.correct) / best.questions)
-    if all(each.step > best.step and each.correct < best.correct - noise for each in latest):
+    if all(each.step > best.step and fewer(each, best) for each in latest):
         rose = last.process is not None and all(each.process > best.process for each in latest)
         game = ", while the process reward rose: it is being gamed" if rose else ""
         return f"validation accuracy fell from {best.correct:.1%} at update {best.step} to {last.correct:.1%}{game}"
@@ -91,6 +90,17 @@ def why_stop(history: Sequence[Validation], guards: Guards) -> str | None:
         if not before / guards.max_drift <= now <= before * guards.max_drift:
             return f"completions went from {before:.1f} to {now:.1f} {what}"
     return None
+
+
+def fewer(now: Validation, best: Validation) -> bool:
+    """Whether right answers are fewer by more than two standard errors of the difference.
+
+    Each share is taken with one right and one wrong answer more (Agresti and Caffo 2000): among 128 right ones, a wrong
+    one is no sign of anything.
+    """
+    shares = [(each.correct * each.questions + 1) / (each.questions + 2) for each in (now, best)]
+    variance = sum(p * (1 - p) / (each.questions + 2) for p, each in zip(shares, (now, best), strict=True))
+    return shares[0] < shares[1] - 2 * math.sqrt(variance)
 
 
 class Guard(TrainerCallback):
@@ -107,15 +117,20 @@ class Guard(TrainerCallback):
         """Why, if it did."""
 
     @property
-    def kept(self) -> Path:
-        """Weights of the best validation."""
-        return self.folder / "best.safetensors"
+    def best(self) -> Validation:
+        """Whose policy the student is if the training is stopped: not the one that spoke against it."""
+        return best_of(self.history[:-1] if self.stopped else self.history)
+
+    def weights_of(self, validation: Validation) -> Path:
+        return self.folder / f"best-{validation.step}.safetensors"
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        args.eval_on_start = state.global_step == 0
         # A checkpoint holds the trainer's log, and so what was seen before it.
         self.history = [Validation(**row["validation"]) for row in state.log_history if "validation" in row]
         self.samples = [sample for row in state.log_history for sample in row.get("samples", [])]
+        # A training that had to stop at a validation saved what it had, and left that validation out.
+        is_due = state.global_step % args.eval_steps == 0
+        args.eval_on_start = is_due and state.global_step not in [row.step for row in self.history]
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         answers = self.answers()
@@ -131,16 +146,23 @@ class Guard(TrainerCallback):
         say(f"validation   update {found.step}: {found.correct:.1%} of {found.questions} right{reward}")
         if self.guards is None:
             return
-        if best_of(self.history) is found:
-            weights.keep(self.model, self.kept)
         self.stopped = why_stop(self.history, self.guards)
         if self.stopped:
-            say(f"grpo         stopped at update {found.step}, back to {best_of(self.history).step}: {self.stopped}")
+            say(f"grpo         stopped at update {found.step}, back to {self.best.step}: {self.stopped}")
             control.should_training_stop = True
+        elif self.best is found:
+            weights.keep(self.model, self.weights_of(found))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # Until now, a training that is killed might have gone on from a validation before this one.
+        if self.guards is not None and self.history:
+            for path in self.folder.glob("best-*.safetensors"):
+                if path != self.weights_of(self.best) and processes.is_first():
+                    path.unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: how the training ended, and what its policy is."""
-        of = best_of(self.history) if self.stopped else self.history[-1]
+        of = self.best if self.stopped else self.history[-1]
         return {
             "stopped": self.stopped,
             "stopped_at": self.history[-1].step if self.stopped else None,

@@ -77,6 +77,7 @@ class Watch(TrainerCallback):
             self._saved = time.monotonic()
             control.should_save = True
         if stop:
+            control.should_evaluate = False  # what is done is to be saved before the grace period ends
             self.stopped = why or "another process"
             control.should_training_stop = True
 
@@ -134,12 +135,11 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def first_and_last(rows: list[dict[str, float]], keys: list[str]) -> dict[str, dict[str, float]]:
-    """Means over the first and the last tenth of the updates, for the manifest."""
+    """Means over the first and the last tenth of the updates, for the manifest; without what neither has."""
     tenth = max(1, len(rows) // 10)
-    return {
-        key: {
-            name: round(statistics.fmean(row[key] for row in part), 4)
-            for name, part in (("first", rows[:tenth]), ("last", rows[-tenth:]))
-        }
-        for key in keys
-    }
+    found: dict[str, dict[str, float]] = {}
+    for key in keys:
+        for name, part in (("first", rows[:tenth]), ("last", rows[-tenth:])):
+            if values := [row[key] for row in part if row.get(key) is not None]:
+                found.setdefault(key, {})[name] = round(statistics.fmean(values), 4)
+    return found

@@ -78,6 +78,13 @@ def test_right_steps_earn_nothing_by_number_when_clipped():
     assert step_rewards(torch.tensor([0.9, 0.5, 0.2]), "clip").tolist() == pytest.approx([0, 0, -0.3])
 
 
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_right_steps_more_or_fewer_return_the_same_when_clipped(n_steps):
+    rival = ScoredRollout([0.2], [9], 10)
+    right = ScoredRollout([0.9] * n_steps, [10 * n + 9 for n in range(n_steps)], 10 * n_steps)
+    assert token_advantages([right, rival], "clip")[0].tolist() == pytest.approx([0.3] * 10 * n_steps)
+
+
 def test_differences_of_scores_return_the_next_step_s_score():
     returns = step_rewards(torch.tensor([0.9, 0.4, 0.7]), "delta").flip(0).cumsum(0).flip(0)
     assert returns.tolist() == pytest.approx([0.9, 0.4, 0.7])

@@ -240,6 +240,19 @@ def test_pure_trains_each_token_by_the_steps_that_follow(folder, prm_folder, tok
     assert log[0]["rewards/process/mean"] == pytest.approx(log[0]["reward"] * 2 - 2, abs=1e-4)
 
 
+def test_an_undecided_completion_is_neither_right_nor_wrong(folder, tokenizer, tmp_path, seen):
+    """Also beside a reward that is only logged."""
+    model, _ = weights.open_for_training(folder)
+    verdicts = {
+        "verifiable": lambda completions, **_: [1.0, None, 0.0, 1.0] * 2,
+        "format": lambda completions, **_: [1.0] * 8,
+    }
+    grpo.fit(model, tokenizer, prompts(), verdicts, settings(algorithm="outcome"), 0, tmp_path / "checkpoints")
+    found = seen[0]["advantages"].view(2, 4)
+    assert found[:, 1].tolist() == [0.0, 0.0]
+    assert found[:, [0, 2, 3]].tolist() == [pytest.approx([0.577, -1.155, 0.577], abs=1e-3)] * 2
+
+
 def test_an_undecided_answer_has_no_say(prm_folder, monkeypatch):
     monkeypatch.setattr(rollout_rewards, "grade", lambda *_: Grade(answer="x", correct=False, undecided=True))
     verifiable = rollout_rewards.reward_functions(prompts(), settings(), None)["verifiable"]

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from agentark.config.grpo import Grpo, Guards
 from agentark.engines.local_models import open_model
@@ -16,7 +18,7 @@ from agentark.records.questions import Question
 from agentark.records.sets import RlPrompt
 from agentark.stages import grpo as program
 from agentark.stages import summarise_pad
-from agentark.training import rollout_rewards
+from agentark.training import rollout_rewards, weights
 from agentark.training.guards import Answer, Validation, distinct_4_grams, why_stop
 from agentark.training.rendering import render
 
@@ -46,6 +48,14 @@ def test_fewer_right_answers_stop_it_when_they_stay_fewer():
     assert why_stop(unrewarded, Guards()) == "validation accuracy fell from 50.0% at update 0 to 10.0%"
     control = [replace(each, process=None) for each in fallen]
     assert why_stop(control, Guards()) == "validation accuracy fell from 50.0% at update 0 to 10.0%"
+
+
+def test_one_wrong_answer_among_many_is_no_sign():
+    perfect = replace(START, questions=128, correct=1.0)
+    slips = [replace(perfect, step=10 * n, correct=127 / 128) for n in (1, 2, 3)]
+    assert why_stop([perfect, *slips], Guards()) is None
+    falls = [replace(perfect, step=10 * n, correct=0.8) for n in (1, 2)]
+    assert why_stop([perfect, *falls], Guards()) is not None
 
 
 @pytest.mark.parametrize(
@@ -181,10 +191,22 @@ def test_without_a_guard_a_broken_reward_ruins_the_policy(policy, tmp_path, monk
 @pytest.mark.parametrize("lora_rank", [None, 8])
 def test_hacking_is_caught_and_undone(policy, tmp_path, monkeypatch, lora_rank):
     rate = 2e-2 if lora_rank else 2e-3
+    restore, kept = weights.restore, {}
+
+    def watched(model, path):
+        kept.update(load_file(path))
+        restore(model, path)
+
+    monkeypatch.setattr(weights, "restore", watched)
     facts, seen = train(policy, tmp_path, monkeypatch, settings(lora_rank=lora_rank, learning_rate=rate))
     assert facts["stopped"]
     best = max(seen, key=lambda row: row["correct"])
     assert facts["policy_of_update"] == best["step"]
+    if not lora_rank:
+        student = dict(open_model(tmp_path / STUDENT / "model").named_parameters())
+        assert kept
+        for name, tensor in kept.items():
+            torch.testing.assert_close(student[name], tensor)
     assert facts["validation_accuracy"]["kept"] == best["correct"] > 0.5
     # Two validations of 5 updates, and one in which chance may explain the fall.
     assert facts["stopped_at"] == facts["updates"] <= best["step"] + 15
@@ -211,6 +233,27 @@ def test_without_validation_questions_nothing_guards(policy, tmp_path, monkeypat
     assert "no validation, so nothing guards it" in capfd.readouterr().err
     assert (tmp_path / STUDENT / "manifest.json").exists()
     assert summarised(tmp_path)[1]["validation_kept"].isna().all()
+
+
+def test_only_a_policy_that_was_stopped_is_said_to_be(policy, tmp_path, monkeypatch):
+    train(policy, tmp_path, monkeypatch, settings(steps=1))
+    facts = tmp_path / STUDENT / "manifest.json"
+    other = tmp_path / STUDENT.replace("rsft-pad", "pad")
+    shutil.copytree(tmp_path / STUDENT, other)
+    ended = json.loads(facts.read_text())
+    write_text(facts, json.dumps(ended | {"facts": ended["facts"] | {"stopped": "it rambles"}}))
+    files = {"--out": "pad.csv", "--curves": "curves.csv", "--text": "pad.txt", "--figure": "pad.svg"}
+    files |= {"--samples": "p.html"}
+    given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
+    assert summarise_pad.main(["--students", str(facts), str(other / "manifest.json"), *given]) == 0
+    assert (tmp_path / "pad.txt").read_text().count("stopped, and back") == 1
+
+
+def test_a_later_training_without_validation_leaves_no_old_ones(policy, tmp_path, monkeypatch):
+    train(policy, tmp_path, monkeypatch, settings(steps=1))
+    with pytest.raises(FileNotFoundError):
+        train(policy, tmp_path, monkeypatch, settings(steps=2, validation_every=None))
+    assert not (tmp_path / STUDENT / "samples.json").exists()
 
 
 def test_what_policies_say_is_shown_as_text(policy, tmp_path, monkeypatch):

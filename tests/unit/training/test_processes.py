@@ -97,7 +97,7 @@ def test_grpo_runs_in_two_processes(model: Path, tmp_path: Path) -> None:
     )
     assert len(losses(tmp_path)) == 2
     with (tmp_path / "validation.csv").open() as handle:
-        assert [row["step"] for row in csv.DictReader(handle)] == ["0", "2"]
+        assert [(row["step"], row["questions"]) for row in csv.DictReader(handle)] == [("0", "6"), ("2", "6")]
 
 
 @pytest.fixture(scope="module")
