@@ -36,6 +36,9 @@ from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 from agentark.training.guards import Answer, Guard
 from agentark.training.rollout_rewards import Completion, Reward
 
+VALIDATION_AT_ONCE = 128
+"""Validation questions that are answered together: without gradients they need little memory."""
+
 
 class TimedTrainer(GRPOTrainer):
     """TRL's trainer; logs the seconds that generation and scoring take of an update's `step_time`."""
@@ -116,8 +119,17 @@ class PolicyTrainer(TimedTrainer):
         ]
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """Ask the validation questions; nothing but their completions and rewards is computed."""
         self._answered: list[Answer] = []
-        return super().evaluate(*args, **options)
+        beta, self.beta = self.beta, 0.0
+        try:
+            return super().evaluate(*args, **options)
+        finally:
+            self.beta = beta
+
+    def prediction_step(self, model: nn.Module, inputs: list[dict[str, Any]], *_: Any, **__: Any) -> tuple[Any, ...]:
+        self._prepare_inputs(inputs)
+        return None, None, None
 
     def answers(self) -> list[Answer]:
         """Those of the latest validation; where its questions do not fill all processes, some were asked twice."""
@@ -162,12 +174,11 @@ class PolicyTrainer(TimedTrainer):
         compute_entropy: bool = False,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        # TRL would take all of a validation's rows at once.
-        n_rows = min(batch_size or len(input_ids), self.args.per_device_train_batch_size)
         if not shares_prompts():
             return super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, n_rows, compute_entropy, **options
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
             )
+        n_rows = batch_size or len(input_ids)
         parts = [
             rollouts.completion_logps(model, ids, mask, logits_to_keep, self.temperature)
             for ids, mask in zip(input_ids.split(n_rows), attention_mask.split(n_rows), strict=True)
@@ -231,7 +242,7 @@ def fit(
         reward_weights=[settings.weights.get(name, 0.0) for name in rewards],
         router_aux_loss_coef=0.0,
         shuffle_dataset=False,
-        **(validation_options(settings, n_rollouts) if validation else {}),
+        **(validation_options(settings, min(len(validation), VALIDATION_AT_ONCE)) if validation else {}),
     )
     trainer = PolicyTrainer(
         settings,
@@ -271,11 +282,11 @@ def asked(questions: Sequence[RlPrompt | Question]) -> Dataset:
     )
 
 
-def validation_options(settings: Grpo, n_rollouts: int) -> dict[str, Any]:
-    """One sampled answer a validation question, as many at once as an update has rollouts."""
+def validation_options(settings: Grpo, at_once: int) -> dict[str, Any]:
+    """One sampled answer a validation question, so many at once."""
     return {
         "eval_strategy": "steps",
         "eval_steps": settings.validation_every,
         "num_generations_eval": 1,
-        "per_device_eval_batch_size": n_rollouts // processes.count(),
+        "per_device_eval_batch_size": -(-at_once // processes.count()),
     }

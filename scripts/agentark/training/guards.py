@@ -41,7 +41,7 @@ class Validation:
     distinct: float
     """Share of a completion's 4-grams of tokens that are different ones."""
     kl: float | None
-    """To the start policy, a token; none without a KL term."""
+    """To the start policy, a token, in the update before; none without a KL term."""
 
     @classmethod
     def of(cls, step: int, answers: Sequence[Answer], kl: float | None) -> "Validation":
@@ -134,7 +134,8 @@ class Guard(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         answers = self.answers()
-        found = Validation.of(state.global_step, answers, state.log_history[-1].get("eval_kl"))
+        kl = next((row["kl"] for row in reversed(state.log_history) if "kl" in row), None)
+        found = Validation.of(state.global_step, answers, kl)
         samples = [
             {"step": found.step, "question_id": answer.question_id, "text": answer.text, "correct": answer.correct}
             for answer in answers[:SAMPLES]

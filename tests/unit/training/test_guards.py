@@ -176,7 +176,7 @@ def train(policy, tmp_path, monkeypatch, chosen) -> tuple[dict, list[dict]]:
     given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
     assert program.main([*given, "--policy", str(policy.parent / "manifest.json"), "--seed", "0"]) == 0
     with (tmp_path / STUDENT / "validation.csv").open() as handle:
-        seen = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
+        seen = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(handle)]
     return json.loads((tmp_path / STUDENT / "manifest.json").read_text())["facts"], seen
 
 
