@@ -35,6 +35,7 @@ localrules:
     summarise_debates,
     summarise_sets,
     summarise_prm,
+    summarise_pad,
     summarise_verification,
     plot_accuracy,
 

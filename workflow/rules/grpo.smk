@@ -5,11 +5,12 @@ rule train_grpo:
     """Train {wildcards.student} by GRPO, seed {wildcards.seed}."""
     input:
         made("sets/{teacher}/{train_set}/rl.card.json"),
+        made("questions/{train_set}/manifest.json"),
         settings=made("settings/grpo.json"),
         policy=made_by(lambda wildcards: [beginning(wildcards)]),
         prm=made_by(reward_model),
         rows=ancient(made("sets/{teacher}/{train_set}/rl.jsonl")),
-        validation=made("questions/{train_set}/validation.jsonl"),
+        validation=ancient(made("questions/{train_set}/validation.jsonl")),
     output:
         manifest="results/{run}/students/{before}pad/{teacher}/{train_set}/{student}/{seed}/manifest.json",
     log:

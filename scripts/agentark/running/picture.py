@@ -36,6 +36,7 @@ STAGES = {
         "summarise_debates",
         "summarise_sets",
         "summarise_prm",
+        "summarise_pad",
         "summarise_verification",
         "plot_accuracy",
     ),

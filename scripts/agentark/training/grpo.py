@@ -67,10 +67,15 @@ class PolicyTrainer(TimedTrainer):
         super().__init__(reward_funcs=list(rewards.values()), **options)
         self.reward_func_names = list(rewards)
 
+    def _shares_prompts(self) -> bool:
+        """On one CPU process: elsewhere TRL's own way, for its engines, wrappers and fused kernels. Checkpointing works
+        layers out again, which what is kept of a prompt would not survive."""
+        return not (torch.cuda.is_available() or processes.count() > 1 or self.args.gradient_checkpointing)
+
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **options: Any) -> Any:
         # Without the outer autocast the float32 weights are cast anew for every token.
         with weights.autocast():
-            if not shares_prompts():
+            if not self._shares_prompts():
                 return super()._generate_single_turn(prompt_ids, *args, **options)
             return rollouts.sample(self.model, prompt_ids, self.generation_config, self.eos_token_ids), None
 
@@ -174,7 +179,7 @@ class PolicyTrainer(TimedTrainer):
         compute_entropy: bool = False,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        if not shares_prompts():
+        if input_ids.is_cuda or not self._shares_prompts():
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **options
             )
@@ -185,11 +190,6 @@ class PolicyTrainer(TimedTrainer):
         ]
         logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
         return logps, entropies, None
-
-
-def shares_prompts() -> bool:
-    """On one CPU process: elsewhere TRL's own way, for its engines, wrappers and fused kernels."""
-    return not torch.cuda.is_available() and processes.count() == 1
 
 
 def step_ends(tokenizer: PreTrainedTokenizerBase, completion_ids: Sequence[int], text: str) -> list[int]:

@@ -11,7 +11,7 @@ from agentark.config.grpo import Grpo
 from agentark.config.sft import Sft
 from agentark.engines.local_models import device
 from agentark.records.sets import RlPrompt, TrainingExample
-from agentark.training import grpo, session, sft, weights
+from agentark.training import grpo, rollouts, session, sft, weights
 from agentark.training.logprobs import token_logps
 
 pytestmark = [
@@ -50,7 +50,7 @@ def as_fused(monkeypatch):
         raise AssertionError("the branch for CPUs")
 
     monkeypatch.setattr(sft, "token_logps", our_own)
-    monkeypatch.setattr(grpo, "token_logps", our_own)
+    monkeypatch.setattr(rollouts, "completion_logps", our_own)
     return seen
 
 
@@ -193,7 +193,7 @@ def grpo_arguments(folder, tokenizer, settings, checkpoints):
         return [None] * len(completions)
 
     model, _ = weights.open_for_training(folder)
-    return model, tokenizer, prompts, [reward, no_say], settings, 0, checkpoints
+    return model, tokenizer, prompts, {"process": reward, "verifiable": no_say}, settings, 0, checkpoints
 
 
 def scripted(monkeypatch, tokenizer):
