@@ -139,10 +139,9 @@ def backbones(part, config):
 def kinds_of(recipes, config):
     """The sets that some recipes need; a control's is made at the budget of R-SFT's."""
     kinds = {"rsft"} if any({*recipe} & {*CONTROLS} for recipe in recipes) else set()
+    of_pad = {"prm", "rl"} if config.grpo.asks_reward_model else {"rl"}
     for method in (method for recipe in recipes for method in recipe):
-        kinds |= {"rl"} if method == "pad" else {method}
-        if method == "pad" and config.grpo.asks_reward_model:
-            kinds |= {"prm"}
+        kinds |= of_pad if method == "pad" else {method}
     return sorted(kinds)
 
 
