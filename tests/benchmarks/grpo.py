@@ -1,5 +1,7 @@
 """Updates of a policy: ours against TRL's trainer as it comes, the same model, prompts and rewards, on this machine."""
 
+import gc
+import re
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -49,6 +51,7 @@ def rows() -> Iterator[Row]:
         for part in ("generation", "scoring", "update"):
             each = [median(row[part] for row in found[name]) for name in ("ours", "reference")]
             yield Row(part, *each, "s", "of an update")
+        yield Row("memory", *(max(row["peak"] for row in found[name]) for name in found), "GB", "the process's peak")
 
 
 def seconds(name: str, folder: Path, temporary: Path, found: list[dict[str, float]]) -> float:
@@ -65,6 +68,7 @@ def seconds(name: str, folder: Path, temporary: Path, found: list[dict[str, floa
         )
         for i, item in enumerate(questions)
     ]
+    forget_peak()
     tokenizer = local_models.open_tokenizer(folder)
     model, _ = weights.open_for_training(folder)
     reward_model, _ = prm.open_backbone(folder)
@@ -77,8 +81,25 @@ def seconds(name: str, folder: Path, temporary: Path, found: list[dict[str, floa
         {"generation": row["seconds/generation"], "scoring": row["seconds/scoring"], "whole": row["step_time"]}
         for row in log[1:]
     ]
-    found += [row | {"update": row["whole"] - row["generation"] - row["scoring"]} for row in rows]
+    peak = memory_peak()
+    found += [row | {"update": row["whole"] - row["generation"] - row["scoring"], "peak": peak} for row in rows]
     return median(row["whole"] for row in rows)
+
+
+def forget_peak() -> None:
+    """What the process holds at most is counted from here."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory_peak() -> float:
+    """Gigabytes: of the GPU, or of the process (Linux)."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
 
 
 def as_it_comes(

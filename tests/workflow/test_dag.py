@@ -230,10 +230,12 @@ def test_models_are_asked_only_where_the_config_says_so(copy: Checkout) -> None:
     content["traces"] = {"verifier": "smollm2-135m"}
     content["sets"] |= {"da_selection": "judge", "judge": "smollm2-135m"}
     content["sets"] |= {"prm_labels": {"consensus": 2, "rollouts": 1, "judge": 1}, "rollout_model": "smollm2-135m"}
+    assert "measure_pass_rates" not in copy.would_run()
+    content["grpo"] |= {"pass_rates_of": "policy"}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     counts = copy.would_run()
-    asked = {name: counts[name] for name in ("verify_answers", "judge_traces", "label_steps")}
-    assert asked == {"verify_answers": 1, "judge_traces": 1, "label_steps": 2}
+    asked = {name: counts[name] for name in ("verify_answers", "judge_traces", "label_steps", "measure_pass_rates")}
+    assert asked == {"verify_answers": 1, "judge_traces": 1, "label_steps": 2, "measure_pass_rates": 1}
     assert (counts["extract_traces"], counts["summarise_verification"]) == (1, 1)
     assert "hold_debates" not in counts
     content["sets"]["judge"] = None

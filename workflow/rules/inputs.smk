@@ -151,6 +151,16 @@ def reward_model(wildcards):
     ]
 
 
+def asks_policy(wildcards):
+    return config_of(wildcards).grpo.pass_rates_of == "policy"
+
+
+def pass_rates(suffix):
+    """Function of a policy: how often it is right before its training by GRPO, where the config asks for that."""
+    path = f"pass_rates/{{before}}pad/{{teacher}}/{{train_set}}/{{student}}/{{seed}}.{suffix}"
+    return where(asks_policy, lambda wildcards: [path.format(**wildcards)])
+
+
 def step_sets(suffix):
     """Function of a reward model: the labelled steps of its teacher, then those of the others that it learns from."""
 

@@ -40,6 +40,14 @@ class Grpo(Section):
     micro_batch_size: int = Field(8, ge=1, description="rollouts a forward pass; changes speed and memory only")
     temperature: float = Field(1.0, gt=0, description="sampling temperature of rollouts")
     max_tokens: int = Field(2048, ge=1, description="tokens a rollout may have")
+    rollouts_by: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="what generates rollouts: the training's own model, or vLLM beside it in each of its processes, "
+        "which takes over the weights at every update; several times faster on GPUs",
+    )
+    vllm_memory: float = Field(
+        0.3, gt=0, lt=1, description="share of a GPU's memory for `rollouts_by: vllm`, free while the policy is updated"
+    )
     aggregate: Literal["softmin", "min", "mean", "last", "product"] = Field(
         "softmin", description="how the step scores of a rollout become one reward"
     )
@@ -58,6 +66,11 @@ class Grpo(Section):
         "sum_then_normalize",
         description="`paper`, `outcome`: z-score of the weighted sum, or weighted sum of each reward's own z-scores",
     )
+    reward_scale: Literal["group", "batch"] = Field(
+        "group",
+        description="`paper`, `outcome`: whose standard deviation the rewards of a group are divided by: its own "
+        "(Eq. 5), or that of the whole update, so that groups which hardly differ count little",
+    )
     overlong_tokens: int = Field(
         256,
         ge=1,
@@ -67,7 +80,18 @@ class Grpo(Section):
         [0.0, 1.0],
         min_length=2,
         max_length=2,
-        description="take questions whose share of right turns in the debate lies in this range",
+        description="take questions whose share of right answers lies in this range: where all rollouts earn the same, "
+        "nothing is learnt",
+    )
+    pass_rates_of: Literal["debate", "policy"] = Field(
+        "debate", description="whose answers: the turns of the teacher's debate, or the policy's before it is trained"
+    )
+    pass_rate_rollouts: int = Field(8, ge=1, description="rollouts a question for `pass_rates_of: policy`")
+    resample: int = Field(
+        0,
+        ge=0,
+        description="`paper`, `outcome`: how often, in an update, other questions are rolled out in the place of those "
+        "whose rollouts all earn the same",
     )
     validation_every: int | None = Field(
         20, ge=1, description="updates between validations, on the train set's validation part; none = never"
@@ -95,6 +119,8 @@ class Grpo(Section):
             )
         if not self.asks_reward_model and "process" in weighted:
             raise ValueError("reward_weights: outcome asks no reward model; leave `process` out")
+        if self.resample and self.algorithm == "pure":
+            raise ValueError("resample: pure learns from every step, not from a group's differences; leave it out")
         if not weighted:
             raise ValueError("reward_weights: all are 0, so there is nothing to learn")
         return self

@@ -34,6 +34,8 @@ def frozen(config: "Config", name: str) -> str:
     elif section == "prm_evaluation":
         # How many jobs share the work decides nothing, and each step benchmark is a file of its own.
         value = config.prm_evaluation.model_dump(mode="json", include={"labels"})
+    elif section == "pass_rates":
+        value = config.grpo.model_dump(mode="json", include={"temperature", "max_tokens", "pass_rate_rollouts"})
     else:
         value = getattr(config, section).model_dump(mode="json")
     return _canonical(value)

@@ -55,6 +55,14 @@ class RlPrompt(Row):
     licence: str | None = None
 
 
+class PassRate(Row):
+    """How often a policy answers a question right before it is trained."""
+
+    question_id: str
+    rollouts: int
+    right: int
+
+
 class StepValues(Row):
     """What a model found of the steps of a trace."""
 

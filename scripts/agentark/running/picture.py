@@ -29,7 +29,7 @@ STAGES = {
     "sets": ("judge_traces", "label_steps", "build_set"),
     "prm": ("train_prm",),
     "scores": ("make_step_benchmark", "score_untrained", "score_steps"),
-    "students": ("train_sft", "train_grpo"),
+    "students": ("train_sft", "measure_pass_rates", "train_grpo"),
     "evaluations": ("evaluate_base", "evaluate_student", "evaluate_imported_debates"),
     "tables": (
         "summarise",

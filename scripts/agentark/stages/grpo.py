@@ -2,22 +2,28 @@
 
 import argparse
 import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from agentark.config.grpo import Grpo
+from agentark.engines.chat_template import context_length
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import read_rows, write_json
 from agentark.records.questions import Question
-from agentark.records.sets import RlPrompt
+from agentark.records.sets import PassRate, RlPrompt
 from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import grpo, processes, session, weights
 from agentark.training.prm import load_prm
 from agentark.training.rollout_rewards import reward_functions
+
+Prompt = TypeVar("Prompt", RlPrompt, Question)
 
 LOGGED = {
     "reward": "reward",
@@ -36,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--policy", type=Path, required=True, help="manifest of the model or student to start from")
     parser.add_argument("--prm", type=Path, nargs="?", help="manifest of the process reward model; none with `outcome`")
     parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
+    parser.add_argument("--rates", type=Path, nargs="?", help="pass rates of the policy, JSONL; none = the debate's")
     parser.add_argument("--validation", type=Path, required=True, help="questions to validate on, JSONL; may be none")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
@@ -45,24 +52,35 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Grpo)
     folder = manifests.model_folder(args.policy)
-    parents = [path for path in (args.policy, args.prm, args.set) if path is not None]
+    parents = [path for path in (args.policy, args.prm, args.set, args.rates) if path is not None]
+    tokenizer = open_tokenizer(folder)
+    room = context_length(folder, sys.maxsize) - settings.max_tokens
+
+    def fit(questions: Iterable[Prompt]) -> list[Prompt]:
+        return [question for question in questions if grpo.n_tokens(question, tokenizer) <= room]
+
     validation = []
     if settings.validation_every:
-        validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
+        validation = list(islice(fit(read_rows(args.validation, Question)), settings.validation_questions))
         parents += [args.validation]
     low, high = settings.pass_rate
     read = list(read_rows(args.set, RlPrompt))
-    prompts = [prompt for prompt in read if low <= prompt.pass_rate <= high]
+    rates = {prompt.question_id: prompt.pass_rate for prompt in read}
+    if args.rates:
+        rates = {row.question_id: row.right / row.rollouts for row in read_rows(args.rates, PassRate)}
+    # A question of which the policy's rate could not be found out is not known to be of use.
+    in_rates = [prompt for prompt in read if low <= rates.get(prompt.question_id, -1) <= high]
+    prompts = fit(in_rates)
     if len(prompts) < settings.prompts_per_step:
+        too_long = f", {len(in_rates) - len(prompts)} of which are too long" if len(prompts) < len(in_rates) else ""
         raise UserError(
-            f"{args.set}: {len(prompts)} of {len(read)} questions have a pass rate in grpo.pass_rate = "
-            f"[{low}, {high}], and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
-            "widen grpo.pass_rate, lower grpo.prompts_per_step, or debate more questions"
+            f"{args.set}: {len(in_rates)} of {len(read)} questions have a pass rate in grpo.pass_rate = "
+            f"[{low}, {high}]{too_long}, and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
+            "widen grpo.pass_rate, lower grpo.prompts_per_step or grpo.max_tokens, or debate more questions"
         )
     guarded = f"validated on {len(validation)}" if validation else "no validation, so nothing guards it"
     say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates, {guarded}")
 
-    tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
     reward_model = load_prm(manifests.model_folder(args.prm)) if args.prm else None
     rewards = reward_functions([*prompts, *validation], settings, reward_model)
@@ -99,7 +117,8 @@ def work(args: argparse.Namespace) -> None:
         seed=args.seed,
         facts={
             "questions": len(read),
-            "questions_in_pass_rate": len(prompts),
+            "questions_in_pass_rate": len(in_rates),
+            "questions_too_long": len(in_rates) - len(prompts),
             "updates": len(log),
             **(guard.facts() if guard else {}),
             **session.first_and_last(log, list(LOGGED)),

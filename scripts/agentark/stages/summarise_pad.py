@@ -28,6 +28,8 @@ CURVES = {
     "entropy": "entropy",
     "completions/mean_length": "tokens",
     "frac_reward_zero_std": "zero_variance",
+    "groups/replaced": "replaced_groups",
+    "groups/without_variance": "zero_variance_left",
     "clip_ratio/region_mean": "clipped",
     "seconds/generation": "generation_s",
     "seconds/scoring": "scoring_s",
@@ -55,7 +57,7 @@ td { white-space: pre-wrap; overflow-wrap: anywhere }
 <h1>What policies said over time</h1>
 <p>The same validation questions at every validation; a green line marks a right answer, a red one a wrong one.</p>
 {% for title, questions in policies %}<h2>{{ title }}</h2>
-{% for name, samples in questions %}<h3>Question {{ name }}</h3>
+{% for question, samples in questions %}<h3>{{ question }}</h3>
 <table>{% for sample in samples %}
 <tr><td class="step">update {{ sample.step }}</td>
 <td class="{{ 'right' if sample.correct else 'wrong' }}">{{ sample.text }}</td></tr>{% endfor %}
@@ -189,13 +191,14 @@ def plotted(curves: pd.DataFrame) -> plt.Figure:
 
 
 def questions(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Each sampled question's completions, in the order of the updates."""
+    """Each sampled question with its completions, in the order of the updates."""
     samples = path.with_name("samples.json")
     if not samples.exists():
         return
     rows = sorted(json.loads(samples.read_text(encoding="utf-8")), key=lambda row: (row["question_id"], row["step"]))
-    for name, group in groupby(rows, key=lambda row: row["question_id"]):
-        yield name, list(group)
+    for _, group in groupby(rows, key=lambda row: row["question_id"]):
+        samples = list(group)
+        yield samples[0]["question"], samples
 
 
 if __name__ == "__main__":

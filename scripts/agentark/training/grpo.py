@@ -12,20 +12,23 @@ token like any other, so stopping is trained.
 import random
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from agentark.config.grpo import Grpo, RewardName
+from agentark.engines.chat_template import prompt_ids
 from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
 from agentark.records.questions import Question
@@ -34,6 +37,7 @@ from agentark.traces.steps import split_steps
 from agentark.training import processes, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 from agentark.training.guards import Answer, Guard
+from agentark.training.resampling import alike, places, replaced
 from agentark.training.rollout_rewards import Completion, Reward
 
 VALIDATION_AT_ONCE = 128
@@ -43,29 +47,44 @@ VALIDATION_AT_ONCE = 128
 class TimedTrainer(GRPOTrainer):
     """TRL's trainer; logs the seconds that generation and scoring take of an update's `step_time`."""
 
+    def _prepare_inputs(self, *args: Any) -> Any:
+        self._seconds: Counter[str] = Counter()
+        inputs = super()._prepare_inputs(*args)
+        for name, seconds in self._seconds.items():
+            self._metrics["train" if self.model.training else "eval"][f"seconds/{name}"].append(seconds)
+        return inputs
+
     def _generate(self, prompts: list[Any]) -> Any:
-        with self._timed("seconds/generation"):
+        with self._timed("generation"):
             return super()._generate(prompts)
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
-        with self._timed("seconds/scoring"):
+        with self._timed("scoring"):
             return super()._calculate_rewards(*args)
 
     @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def _timed(self, what: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self._metrics["train" if self.model.training else "eval"][name].append(time.perf_counter() - started)
+        self._seconds[what] += time.perf_counter() - started
 
 
 class PolicyTrainer(TimedTrainer):
     """TRL's trainer, made fast on CPUs, with advantages of single tokens where the settings ask for them."""
 
-    def __init__(self, settings: Grpo, rewards: dict[RewardName, Reward], **options: Any) -> None:
+    def __init__(
+        self, settings: Grpo, rewards: dict[RewardName, Reward], spare: Sequence[RlPrompt] = (), **options: Any
+    ) -> None:
         self.settings = settings
         self.rewards = rewards
+        self.spare = spare
         super().__init__(reward_funcs=list(rewards.values()), **options)
         self.reward_func_names = list(rewards)
+        if self.use_vllm:
+            # vLLM seeds all of the process, alike for all trainings.
+            set_seed(self.args.seed, device_specific=True)
+            if not torch.cuda.is_available():
+                self.vllm_generation.sync_weights = partial(rollouts.hand_over_weights, self.vllm_generation)
 
     def _shares_prompts(self) -> bool:
         """On one CPU process: elsewhere TRL's own way, for its engines, wrappers and fused kernels. Checkpointing works
@@ -75,7 +94,7 @@ class PolicyTrainer(TimedTrainer):
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **options: Any) -> Any:
         # Without the outer autocast the float32 weights are cast anew for every token.
         with weights.autocast():
-            if not self._shares_prompts():
+            if self.use_vllm or not self._shares_prompts():
                 return super()._generate_single_turn(prompt_ids, *args, **options)
             return rollouts.sample(self.model, prompt_ids, self.generation_config, self.eos_token_ids), None
 
@@ -85,6 +104,8 @@ class PolicyTrainer(TimedTrainer):
         given = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         # What no reward that counts can judge teaches nothing; one of weight 0 would make it a 0, as if it were wrong.
         given[given[:, self.reward_weights > 0].isnan().all(dim=1)] = torch.nan
+        self._earned = (self.reward_weights.to(given.device) * given).nansum(dim=1)
+        self._earned[given.isnan().all(dim=1)] = torch.nan
         if not self.model.training:
             self._answered += self._answers(inputs, completions, completion_ids_list, given)
         elif self.settings.algorithm == "pure":
@@ -108,19 +129,20 @@ class PolicyTrainer(TimedTrainer):
         verdicts = given[:, self.reward_func_names.index("verifiable")].nan_to_num(0.0).tolist()
         process = self.reward_func_names.index("process") if "process" in self.rewards else None
         own = [
-            (row["question_id"], done[0]["content"], ids)
+            (row["question_id"], row["question"], done[0]["content"], ids)
             for row, done, ids in zip(inputs, completions, completion_ids_list, strict=True)
         ]
         return [
             Answer(
                 question_id=name,
+                question=question,
                 text=text,
                 token_ids=list(ids),
                 n_steps=len(split_steps(text)),
                 correct=verdict == 1.0,
                 process=None if process is None else float(rewards[process]),
             )
-            for (name, text, ids), verdict, rewards in zip(gather_object(own), verdicts, given, strict=True)
+            for (name, question, text, ids), verdict, rewards in zip(gather_object(own), verdicts, given, strict=True)
         ]
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
@@ -143,6 +165,8 @@ class PolicyTrainer(TimedTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._asked = sorted({row["question_id"] for row in inputs})
         batch = super()._generate_and_score_completions(inputs)
+        if self.settings.resample and self.model.training:
+            batch = self._resampled(batch, len(inputs))
         if self.settings.algorithm == "pure" and self.model.training:
             groups = torch.arange(len(self._every_rollout)).split(self.num_generations)
             weight = self.settings.weights["process"]
@@ -158,6 +182,37 @@ class PolicyTrainer(TimedTrainer):
             first = self.accelerator.process_index * len(inputs)
             mine = nn.utils.rnn.pad_sequence(advantages[first : first + len(inputs)], batch_first=True)
             batch["advantages"] = mine.to(batch["completion_ids"].device, torch.float32)
+        return batch
+
+    def _resampled(self, batch: dict[str, Any], n_rows: int) -> dict[str, Any]:
+        """Up to `resample` times, other questions in the place of those whose rollouts all earn the same."""
+        size, rank = self.num_generations, self.accelerator.process_index
+
+        def of_this_process(n_rows: int) -> list[bool]:
+            return alike(self._earned[rank * n_rows : (rank + 1) * n_rows], size)
+
+        same = of_this_process(n_rows)
+        n_replaced = 0
+        for attempt in range(self.settings.resample):
+            chosen = places(same)
+            if not chosen:
+                break
+            # By the number of the update, so that a resumed training draws what an unbroken one would.
+            generator = random.Random(f"{self.args.seed} {self.state.global_step} {attempt} {rank}")
+            spare = [generator.choice(self.spare) for _ in chosen]
+            rows = [row for row in asked(spare) for _ in range(size)]
+            self._asked = sorted({*self._asked, *(row["question_id"] for row in rows)})
+            fresh = super()._generate_and_score_completions(rows)
+            differ = [not each for each in of_this_process(len(rows))]
+            pairs = [(old, new) for new, old in enumerate(chosen) if same[old] and differ[new]]
+            if pairs:
+                whole = [(old * size + i, new * size + i) for old, new in pairs for i in range(size)]
+                batch = replaced(batch, fresh, whole, self.processing_class.pad_token_id)
+            for old, _ in pairs:
+                same[old] = False
+            n_replaced += len(pairs)
+        self._metrics["train"]["groups/replaced"].append(n_replaced / len(same))
+        self._metrics["train"]["groups/without_variance"].append(sum(same) / len(same))
         return batch
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Tensor:
@@ -224,9 +279,15 @@ def fit(
         what guarded it.
     """
     n_rollouts = settings.prompts_per_step * settings.group_size
+    shares = processes.shares(n_rollouts, settings.micro_batch_size, "grpo.prompts_per_step * grpo.group_size")
+    if settings.resample and settings.prompts_per_step % processes.count():
+        raise UserError(
+            f"grpo.resample replaces whole groups, and {settings.prompts_per_step} questions an update cannot be "
+            f"shared by {processes.count()} GPUs; make grpo.prompts_per_step a multiple of {processes.count()}"
+        )
     arguments = GRPOConfig(
         **session.trainer_options(checkpoints, seed),
-        **processes.shares(n_rollouts, settings.micro_batch_size, "grpo.prompts_per_step * grpo.group_size"),
+        **shares,
         num_generations=settings.group_size,
         max_steps=settings.steps,
         learning_rate=settings.learning_rate,
@@ -237,23 +298,30 @@ def fit(
         max_completion_length=settings.max_tokens,
         loss_type="grpo",
         importance_sampling_level="token" if settings.algorithm == "pure" else "sequence",
-        scale_rewards="group",
+        scale_rewards=settings.reward_scale,
         multi_objective_aggregation=settings.reward_sum,
         reward_weights=[settings.weights.get(name, 0.0) for name in rewards],
         router_aux_loss_coef=0.0,
         shuffle_dataset=False,
         **(validation_options(settings, min(len(validation), VALIDATION_AT_ONCE)) if validation else {}),
+        **(
+            engine_options(settings, longest([*prompts, *validation], tokenizer))
+            if settings.rollouts_by == "vllm"
+            else {}
+        ),
     )
-    trainer = PolicyTrainer(
-        settings,
-        rewards,
-        model=model,
-        args=arguments,
-        train_dataset=asked(in_order(prompts, settings, seed)),
-        eval_dataset=asked(validation) if validation else None,
-        processing_class=tokenizer,
-        peft_config=weights.lora(settings.lora_rank),
-    )
+    with says_what_does_not_start(settings):
+        trainer = PolicyTrainer(
+            settings,
+            rewards,
+            spare=prompts,
+            model=model,
+            args=arguments,
+            train_dataset=asked(in_order(prompts, settings, seed)),
+            eval_dataset=asked(validation) if validation else None,
+            processing_class=tokenizer,
+            peft_config=weights.lora(settings.lora_rank),
+        )
     guard = Guard(trainer.model, trainer.answers, settings.guards, checkpoints) if validation else None
     if guard:
         trainer.add_callback(guard)
@@ -276,7 +344,11 @@ def asked(questions: Sequence[RlPrompt | Question]) -> Dataset:
     """Prompts as TRL takes them."""
     return Dataset.from_list(
         [
-            {"question_id": q.question_id, "prompt": solve_messages(q.question, q.choices, q.gold_type)}
+            {
+                "question_id": q.question_id,
+                "question": q.question,
+                "prompt": solve_messages(q.question, q.choices, q.gold_type),
+            }
             for q in questions
         ]
     )
@@ -290,3 +362,39 @@ def validation_options(settings: Grpo, at_once: int) -> dict[str, Any]:
         "num_generations_eval": 1,
         "per_device_eval_batch_size": -(-at_once // processes.count()),
     }
+
+
+def longest(questions: Sequence[RlPrompt | Question], tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens of the longest prompt."""
+    return max(n_tokens(question, tokenizer) for question in questions)
+
+
+def n_tokens(question: RlPrompt | Question, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Of a question's prompt."""
+    return len(prompt_ids(tokenizer, solve_messages(question.question, question.choices, question.gold_type)))
+
+
+def engine_options(settings: Grpo, longest_prompt: int) -> dict[str, Any]:
+    """vLLM in each process; on GPUs it lets go of its memory while the policy is updated."""
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_enable_sleep_mode": torch.cuda.is_available(),
+        "vllm_gpu_memory_utilization": settings.vllm_memory,
+        "vllm_max_model_length": longest_prompt + settings.max_tokens,
+    }
+
+
+@contextmanager
+def says_what_does_not_start(settings: Grpo) -> Iterator[None]:
+    """Raises UserError where vLLM was asked for and does not start: nothing takes its place unasked."""
+    try:
+        yield
+    except Exception as error:
+        if settings.rollouts_by != "vllm":
+            raise
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"grpo.rollouts_by: vLLM did not start ({why}); lower grpo.vllm_memory if it was memory, or write "
+            "rollouts_by: transformers"
+        ) from error

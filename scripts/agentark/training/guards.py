@@ -21,6 +21,7 @@ class Answer:
     """One validation question's completion, as the policy samples it."""
 
     question_id: str
+    question: str
     text: str
     token_ids: list[int]
     n_steps: int
@@ -137,7 +138,13 @@ class Guard(TrainerCallback):
         kl = next((row["kl"] for row in reversed(state.log_history) if "kl" in row), None)
         found = Validation.of(state.global_step, answers, kl)
         samples = [
-            {"step": found.step, "question_id": answer.question_id, "text": answer.text, "correct": answer.correct}
+            {
+                "step": found.step,
+                "question_id": answer.question_id,
+                "question": answer.question,
+                "text": answer.text,
+                "correct": answer.correct,
+            }
             for answer in answers[:SAMPLES]
         ]
         state.log_history[-1] |= {"validation": asdict(found), "samples": samples}

@@ -1,6 +1,7 @@
 """Rollouts on CPUs, where arithmetic is what takes the time: a prompt that several completions share is read once.
 
-For one process, whose model is no wrapper that must see each forward pass.
+For one process, whose model is no wrapper that must see each forward pass. Or by vLLM, which on CPUs takes over weights
+in its own way.
 """
 
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
+from trl.generation.vllm_generation import VLLMGeneration
 
 from agentark.training.encoding import Prompts, read_prompts
 from agentark.training.logprobs import token_logps
@@ -35,6 +37,14 @@ def sample(
         end = next((place for place, token in enumerate(row) if token in end_ids), len(row) - 1)
         completions.append(row[: end + 1])
     return completions
+
+
+def hand_over_weights(engine: VLLMGeneration) -> None:
+    """The policy's weights, to vLLM on a CPU: it has packed its own for its kernels, where TRL's way finds no place."""
+    runner = engine.llm.llm_engine.model_executor.driver_worker.model_runner
+    dtype = runner.model_config.dtype
+    runner.reload_weights(weights_iterator=((name, value.to(dtype)) for name, value in engine._iter_named_params()))
+    engine.llm.reset_prefix_cache()
 
 
 def completion_logps(

@@ -43,6 +43,7 @@ def test_rewards_fit_the_algorithm() -> None:
     assert "`process` needs a weight above 0" in refusal(grpo={"reward_weights": {"verifiable": 1}})
     assert "outcome asks no reward model" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"process": 1}})
     assert "all are 0" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"format": 0}})
+    assert "resample: pure learns" in refusal(grpo={"algorithm": "pure", "resample": 1})
     assert "grpo.reward_weights.verdict" in refusal(grpo={"reward_weights": {"process": 1, "verdict": 1}})
     both = {"grpo": {"reward_weights": {"process": 1, "verifiable": 1}}}
     variants = {"control": {"grpo": {"algorithm": "outcome"}}, "form": {"grpo": {"reward_weights": {"process": 2}}}}

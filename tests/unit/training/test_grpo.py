@@ -14,10 +14,10 @@ from agentark.grading.grades import Grade
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.questions import Question
-from agentark.records.sets import RlPrompt
+from agentark.records.sets import PassRate, RlPrompt
 from agentark.stages import grpo as program
 from agentark.traces.steps import split_steps
-from agentark.training import grpo, prm, prm_scoring, rollout_rewards, rollouts, session, weights
+from agentark.training import grpo, prm, prm_scoring, resampling, rollout_rewards, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -308,9 +308,10 @@ def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, 
         fit(folder, tokenizer, lambda completions, **_: [0.0, 1.0] * 4, settings(), tmp_path)
 
 
-def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
+def run(folder, prm_folder, tmp_path, rows, chosen, rates=()) -> int:
     write_text(tmp_path / "grpo.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", rows)
+    write_rows(tmp_path / "rates.jsonl", rates)
     write_rows(tmp_path / "validation.jsonl", [])
     policy, reward_model = folder.parent / "manifest.json", prm_folder.parent / "manifest.json"
     for path, kind, model in ((policy, "model", folder), (reward_model, "prm", prm_folder)):
@@ -318,6 +319,7 @@ def run(folder, prm_folder, tmp_path, rows, chosen) -> int:
     return program.main(
         ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy)]
         + ["--prm", *([str(reward_model)] if chosen.asks_reward_model else [])]
+        + ["--rates", *([str(tmp_path / "rates.jsonl")] if rates else [])]
         + ["--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"]
         + ["--manifest", str(tmp_path / "out" / "manifest.json")]
     )
@@ -353,7 +355,96 @@ def test_a_control_asks_no_reward_model(folder, prm_folder, tmp_path):
 
 
 def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):
-    rows = [*prompts(3, pass_rate=0.0), *prompts(1, pass_rate=0.5)]
+    rows = [*prompts(1, pass_rate=0.5), *prompts(4, pass_rate=0.0)[1:]]
     assert run(folder, prm_folder, tmp_path, rows, settings(pass_rate=[0.1, 0.9])) == 1
     assert "1 of 4 questions have a pass rate" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_program_goes_by_the_policys_own_rates_where_it_has_them(folder, prm_folder, tmp_path, monkeypatch):
+    """The debate found all of these neither easy nor hard; the fourth's rate could not be measured."""
+    asked = []
+    original = grpo.fit
+
+    def fit(model, tokenizer, prompts, *arguments, **options):
+        asked.extend(prompt.question_id for prompt in prompts)
+        return original(model, tokenizer, prompts, *arguments, **options)
+
+    monkeypatch.setattr(grpo, "fit", fit)
+    rates = [PassRate(question_id=str(i), rollouts=4, right=right) for i, right in enumerate((0, 1, 3))]
+    chosen = settings(pass_rate=[0.0, 0.75], pass_rates_of="policy")
+    assert run(folder, prm_folder, tmp_path, [*prompts(4, pass_rate=1.0)], chosen, rates) == 0
+    assert asked == ["0", "1", "2"]
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert written["facts"]["questions_in_pass_rate"] == 3
+    assert "../rates.jsonl" in written["parents"]
+
+
+@pytest.mark.parametrize("resample", [0, 5])
+def test_questions_whose_rollouts_earn_the_same_make_room_for_others(folder, tokenizer, tmp_path, seen, resample):
+    chosen = settings(resample=resample, steps=2)
+    dull = {prompt.question_id for prompt in grpo.in_order(prompts(), chosen, 0)[:2]}
+
+    def reward(completions, question_id, **_):
+        return [0.5 if name in dull else float(i % 2) for i, name in enumerate(question_id)]
+
+    _, log = fit(folder, tokenizer, reward, chosen, tmp_path)
+    assert log[1]["grad_norm"] > 1e-4
+    if resample:
+        assert log[0]["grad_norm"] > 1e-4
+        assert (log[0]["groups/replaced"], log[0]["groups/without_variance"]) == (1.0, 0.0)
+        assert log[1]["groups/replaced"] == 0.0
+    else:
+        assert log[0]["grad_norm"] < 1e-4
+        assert len(seen) == 2
+
+
+def test_a_replaced_row_takes_nothing_of_the_old_one():
+    def batch(prompt: list[list[int]], completion: list[list[int]], advantages: list[float]) -> dict:
+        prompt_ids, completion_ids = torch.tensor(prompt), torch.tensor(completion)
+        return {
+            "prompt_ids": prompt_ids,
+            "prompt_mask": (prompt_ids != 9).long(),
+            "completion_ids": completion_ids,
+            "completion_mask": (completion_ids != 9).long(),
+            "ref_per_token_logps": -completion_ids.float() * (completion_ids != 9),
+            "advantages": torch.tensor(advantages),
+            "num_items_in_batch": torch.tensor(4),
+        }
+
+    old = batch([[9, 1], [2, 3]], [[4, 9], [5, 6]], [0.0, 0.0])
+    new = batch([[1, 2, 3], [9, 9, 7]], [[8, 8, 8], [1, 9, 9]], [1.0, -1.0])
+    kept = {name: value.clone() for name, value in old.items()}
+    found = resampling.replaced(old, new, [(0, 1)], pad_id=9)
+    expected = batch([[9, 9, 7], [9, 2, 3]], [[1, 9, 9], [5, 6, 9]], [-1.0, 0.0])
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    for name, value in kept.items():
+        assert torch.equal(old[name], value), name
+
+
+def test_rewards_that_nothing_could_give_do_not_differ():
+    nan = math.nan
+    assert resampling.alike(torch.tensor([1.0, 1.0, 0.0, 1.0, nan, nan, nan, 0.5]), 2) == [True, False, True, True]
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_left_out_and_counted(folder, prm_folder, tmp_path):
+    long = RlPrompt(
+        question_id="long", question="1 + " * 2000, choices=None, gold="1", gold_type="number", pass_rate=0.5
+    )
+    chosen = settings(algorithm="outcome")
+    assert run(folder, prm_folder, tmp_path, [*prompts(2), long], chosen) == 0
+    facts = json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"]
+    assert (facts["questions_in_pass_rate"], facts["questions_too_long"]) == (3, 1)
+
+
+def test_an_engine_that_does_not_start_is_said_and_nothing_takes_its_place(folder, tokenizer, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("no memory left\nand so on")
+
+    monkeypatch.setattr(grpo.PolicyTrainer, "__init__", refuse)
+    with pytest.raises(UserError, match=r"vLLM did not start \(no memory left\); lower grpo.vllm_memory"):
+        fit(folder, tokenizer, no_say, settings(rollouts_by="vllm"), tmp_path)
+    with pytest.raises(RuntimeError, match="no memory left"):
+        fit(folder, tokenizer, no_say, settings(), tmp_path)

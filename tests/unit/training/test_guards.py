@@ -80,7 +80,7 @@ def test_distinct_4_grams():
 
 
 def test_a_validation_is_the_mean_of_its_answers():
-    answers = [Answer("a", "x", [1] * 8, 1, True, 0.5), Answer("b", "y", [1, 2], 2, False, 0.1)]
+    answers = [Answer("a", "?", "x", [1] * 8, 1, True, 0.5), Answer("b", "?", "y", [1, 2], 2, False, 0.1)]
     assert Validation.of(7, answers, kl=0.1) == Validation(7, 2, 0.5, pytest.approx(0.3), 5, 1.5, 0.6, 0.1)
 
 
@@ -218,7 +218,7 @@ def test_hacking_is_caught_and_undone(policy, tmp_path, monkeypatch, lora_rank):
     assert 0 < table["generation_share"][0] + table["scoring_share"][0] < 1
     assert curves["step"].tolist() == list(range(facts["updates"] + 1))
     assert curves["validation_accuracy"].dropna().tolist() == [row["correct"] for row in seen]
-    assert page.count("<h3>") == 8
+    assert page.count("<h3>What is ") == 8
     samples = json.loads((tmp_path / STUDENT / "samples.json").read_text())
     assert len(samples) == 8 * len(seen)
     assert {sample["question_id"] for sample in samples[:8]} == {sample["question_id"] for sample in samples[-8:]}
@@ -259,6 +259,7 @@ def test_a_later_training_without_validation_leaves_no_old_ones(policy, tmp_path
 
 def test_what_policies_say_is_shown_as_text(policy, tmp_path, monkeypatch):
     train(policy, tmp_path, monkeypatch, settings(steps=1))
-    said = [{"step": 0, "question_id": "q", "text": "<script>alert(1)</script>", "correct": False}]
+    hostile = "<script>alert(1)</script>"
+    said = [{"step": 0, "question_id": "q", "question": hostile, "text": hostile, "correct": False}]
     write_text(tmp_path / STUDENT / "samples.json", json.dumps(said))
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in summarised(tmp_path)[3]
+    assert summarised(tmp_path)[3].count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2

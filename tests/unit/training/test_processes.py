@@ -81,23 +81,41 @@ def test_two_processes_train_what_one_does(
     assert apart < 0.1 * moved
 
 
-def test_grpo_runs_in_two_processes(model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def grpo_arguments(model: Path, tmp_path: Path) -> list[str | Path]:
     reward_model, _ = prm.open_backbone(model.parent / "model")
     folder = tmp_path / "prm" / "model"
     folder.mkdir(parents=True)
     prm.save_prm(reward_model, test_grpo.open_tokenizer(model.parent / "model"), folder, torch.float32)
     manifest = folder.parent / "manifest.json"
     manifests.write_manifest(manifest, kind="prm", stage="prm", settings={}, parents=[], folder=folder)
-    write_text(tmp_path / "grpo.json", test_grpo.settings(steps=2, validation_every=2).model_dump_json())
     write_rows(tmp_path / "set.jsonl", test_grpo.prompts())
     write_rows(tmp_path / "validation.jsonl", [test_guards.question(i) for i in range(6)])
-    arguments = ["--config", tmp_path / "grpo.json", "--policy", model, "--prm", manifest]
-    launch(
-        "grpo", 2, tmp_path, *arguments, "--set", tmp_path / "set.jsonl", "--validation", tmp_path / "validation.jsonl"
-    )
+    read = ["--set", tmp_path / "set.jsonl", "--validation", tmp_path / "validation.jsonl"]
+    return ["--config", tmp_path / "grpo.json", "--policy", model, "--prm", manifest, *read]
+
+
+def test_grpo_runs_in_two_processes(grpo_arguments: list[str | Path], tmp_path: Path) -> None:
+    chosen = test_grpo.settings(steps=2, validation_every=2, resample=2)
+    write_text(tmp_path / "grpo.json", chosen.model_dump_json())
+    launch("grpo", 2, tmp_path, *grpo_arguments)
     assert len(losses(tmp_path)) == 2
     with (tmp_path / "validation.csv").open() as handle:
         assert [(row["step"], row["questions"]) for row in csv.DictReader(handle)] == [("0", "6"), ("2", "6")]
+
+
+def test_vllm_rolls_out_what_the_policy_has_become(grpo_arguments: list[str | Path], tmp_path: Path) -> None:
+    """A real engine, on a CPU: its probabilities of the tokens that it drew stay those of the model that is trained."""
+    chosen = test_grpo.settings(steps=4, validation_every=4, rollouts_by="vllm", learning_rate=1e-2, max_tokens=8)
+    write_text(tmp_path / "grpo.json", chosen.model_dump_json())
+    launch("grpo", 1, tmp_path, *grpo_arguments)
+    with (tmp_path / "metrics.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    apart = [float(row["sampling/sampling_logp_difference/mean"]) for row in rows]
+    assert len(apart) == 4
+    assert max(apart) < 0.05
+    with (tmp_path / "validation.csv").open() as handle:
+        assert [row["step"] for row in csv.DictReader(handle)] == ["0", "4"]
 
 
 @pytest.fixture(scope="module")
