@@ -118,8 +118,6 @@ def recipes(config: "Config") -> None:
     """Recipes are told apart by their trainings, and a method's name is kept for what ends with it."""
     known = {(method,): method for method in METHODS if method not in config.recipes}
     for name, recipe in config.recipes.items():
-        if len(set(recipe)) < len(recipe):
-            raise ValueError(f"recipes.{name} repeats a method: a training starts from what the one before it made")
         if name in METHODS and recipe[-1] != name:
             raise ValueError(f"recipes.{name} has the name of a method: end it with `{name}`, or call it otherwise")
         if name in ("base", "debate"):

@@ -168,7 +168,6 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ({"experiments": {"e": {"students": ["big"]}}}, "experiments.e.students: `big` is not under `models`"),
         ({"experiments": {"e": {"seeds": [1, 1]}}}, "experiments.e.seeds: 1 stands twice"),
         ({"experiments": {"a-b": {}, "a.b": {}}}, "would be the same target"),
-        ({"recipes": {"r": ["rsft", "rsft"]}}, "recipes.r repeats a method"),
         ({"recipes": {"r": ["rsft", "outcome"]}}, "recipes.r.1: "),
         ({"recipes": {"r": ["rsft"]}}, "recipes.r is the same as `rsft`"),
         ({"recipes": {"pad": ["pad", "da"]}}, "recipes.pad has the name of a method: end it with `pad`"),
