@@ -51,6 +51,12 @@ def rows() -> Iterator[Row]:
         for part in ("generation", "scoring", "update"):
             each = [median(row[part] for row in found[name]) for name in ("ours", "reference")]
             yield Row(part, *each, "s", "of an update")
+        alone: list[dict[str, float]] = []
+        whole = seconds("vllm", folder, Path(temporary), alone)
+        note = "the same updates with `rollouts_by: vllm`; reference: ours by transformers"
+        yield Row("updates by vLLM", 1 / whole, 1 / ours, "1/s", note)
+        generation = [median(row["generation"] for row in rows) for rows in (alone, found["ours"])]
+        yield Row("generation by vLLM", *generation, "s", "of an update, its weights taken over; reference: the same")
         yield Row("memory", *(max(row["peak"] for row in found[name]) for name in found), "GB", "the process's peak")
 
 
@@ -73,10 +79,11 @@ def seconds(name: str, folder: Path, temporary: Path, found: list[dict[str, floa
     model, _ = weights.open_for_training(folder)
     reward_model, _ = prm.open_backbone(folder)
     rewards = reward_functions(prompts, SETTINGS, (reward_model.eval(), tokenizer))
-    if name == "ours":
-        log = grpo.fit(model, tokenizer, prompts, rewards, SETTINGS, 0, temporary / name)[1]
-    else:
+    if name == "reference":
         log = as_it_comes(model, tokenizer, prompts, rewards, temporary / name)
+    else:
+        chosen = SETTINGS.model_copy(update={"rollouts_by": "vllm" if name == "vllm" else "transformers"})
+        log = grpo.fit(model, tokenizer, prompts, rewards, chosen, 0, temporary / name)[1]
     rows = [
         {"generation": row["seconds/generation"], "scoring": row["seconds/scoring"], "whole": row["step_time"]}
         for row in log[1:]

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from trl.rewards import get_soft_overlong_punishment
 
 from agentark.config.grpo import Grpo, RewardName
+from agentark.engines import local_models
 from agentark.errors import UserError
 from agentark.grading.grades import grade
 from agentark.grading.reading import states_answer
@@ -23,7 +24,11 @@ Completion = list[dict[str, str]]
 
 
 class ProcessReward:
-    """The reward model's scores of a completion's steps, as one number."""
+    """The reward model's scores of a completion's steps, as one number.
+
+    Between two batches the model lies in the host's memory: beside a policy of its size, an engine for rollouts needs
+    its place on the GPU.
+    """
 
     def __init__(
         self,
@@ -32,13 +37,15 @@ class ProcessReward:
         tokenizer: PreTrainedTokenizerBase,
         how: str,
     ) -> None:
-        self.prompts, self.model, self.tokenizer, self.how = prompts, model, tokenizer, how
+        self.prompts, self.model, self.tokenizer, self.how = prompts, model.to("cpu"), tokenizer, how
         self.latest: list[list[float]] = []
         """Scores of each step of the batch that was asked about last."""
 
     def __call__(self, completions: list[Completion], question_id: list[str], **_: Any) -> list[float | None]:
         texts = [completion[0]["content"] for completion in completions]
+        self.model.to(local_models.device())
         self.latest = score_steps(self.model, self.tokenizer, [self.prompts[name] for name in question_id], texts)
+        self.model.to("cpu")
         for name, scores in zip(question_id, self.latest, strict=True):
             if not torch.isfinite(torch.tensor(scores)).all():
                 raise UserError(f"grpo: the reward model's scores of a completion of question {name} are not numbers")

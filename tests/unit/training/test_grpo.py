@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agentark.config.grpo import Grpo
+from agentark.engines import local_models
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
@@ -448,3 +449,19 @@ def test_an_engine_that_does_not_start_is_said_and_nothing_takes_its_place(folde
         fit(folder, tokenizer, no_say, settings(rollouts_by="vllm"), tmp_path)
     with pytest.raises(RuntimeError, match="no memory left"):
         fit(folder, tokenizer, no_say, settings(), tmp_path)
+
+
+def test_the_reward_model_is_on_the_gpu_only_while_it_scores(prm_folder, monkeypatch):
+    seen = []
+    gpu = torch.device("cpu", 0)  # as good as one: it has another name
+    monkeypatch.setattr(local_models, "device", lambda: gpu)
+    model, tokenizer = prm.load_prm(prm_folder)
+    to, forward = prm.ProcessRewardModel.to, prm.ProcessRewardModel.forward
+    monkeypatch.setattr(prm.ProcessRewardModel, "to", lambda self, where: seen.append(where) or to(self, where))
+    monkeypatch.setattr(
+        prm.ProcessRewardModel, "forward", lambda self, **inputs: seen.append("scores") or forward(self, **inputs)
+    )
+    process = rollout_rewards.ProcessReward({p.question_id: p for p in prompts()}, model, tokenizer, "softmin")
+    said = [[{"role": "assistant", "content": "3 + 5 = 8\nThe answer is 8."}]]
+    process(said, ["3"])
+    assert seen == ["cpu", gpu, "scores", "cpu"]
