@@ -57,9 +57,10 @@ rule train_grpo:
     threads: 8
     resources:
         **needs("train", the_student, hours=24),
+        rollout_memory=CONFIG.hardware.rollout_memory,
     params:
         code=code_digest("grpo"),
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.grpo --config {input.settings:q} --policy {input.policy:q} --prm {input.prm:q}"
-        " --set {input.rows:q} --rates {input.rates:q} --validation {input.validation:q} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
+        " --set {input.rows:q} --rates {input.rates:q} --validation {input.validation:q} --vllm-memory {resources.rollout_memory} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"

@@ -45,9 +45,6 @@ class Grpo(Section):
         description="what generates rollouts: the training's own model, or vLLM beside it in each of its processes, "
         "which takes over the weights at every update; several times faster on GPUs",
     )
-    vllm_memory: float = Field(
-        0.3, gt=0, lt=1, description="share of a GPU's memory for `rollouts_by: vllm`, free while the policy is updated"
-    )
     aggregate: Literal["softmin", "min", "mean", "last", "product"] = Field(
         "softmin", description="how the step scores of a rollout become one reward"
     )
@@ -119,8 +116,32 @@ class Grpo(Section):
             )
         if not self.asks_reward_model and "process" in weighted:
             raise ValueError("reward_weights: outcome asks no reward model; leave `process` out")
-        if self.resample and self.algorithm == "pure":
-            raise ValueError("resample: pure learns from every step, not from a group's differences; leave it out")
         if not weighted:
             raise ValueError("reward_weights: all are 0, so there is nothing to learn")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_compared_in_one_way(self) -> "Grpo":
+        by_update = []
+        if self.reward_scale == "batch":
+            by_update.append("reward_scale: batch")
+        if self.reward_sum == "normalize_then_sum":
+            by_update.append("reward_sum: normalize_then_sum")
+        if len(by_update) == 2:
+            raise ValueError(
+                "reward_sum: normalize_then_sum scales by the whole update already; leave reward_scale out"
+            )
+        if self.resample and by_update:
+            raise ValueError(f"resample: {by_update[0]} is about the groups of an update as they came; leave one out")
+        if self.resample and self.algorithm == "pure":
+            raise ValueError("resample: pure learns from every step, not from a group's differences; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _pass_rates_choose(self) -> "Grpo":
+        low, high = self.pass_rate
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"pass_rate: [{low}, {high}] is no range of shares; write [0.1, 0.9] for example")
+        if self.pass_rates_of == "policy" and (low, high) == (0, 1):  # noqa: S105 (no password)
+            raise ValueError("pass_rates_of: pass_rate takes every question, whatever the policy's rate; narrow it")
         return self

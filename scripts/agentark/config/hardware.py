@@ -36,6 +36,12 @@ class Hardware(Section):
     container: str | None = Field(
         None, description="image that the jobs run in, a `.sif` file for example, for `snakemake --sdm apptainer`"
     )
+    rollout_memory: int = Field(
+        30,
+        ge=1,
+        le=95,
+        description="per cent of a GPU's memory for `grpo.rollouts_by: vllm`, free while the policy is updated",
+    )
     sizes: list[Size] = Field(
         [
             Size(up_to=2, generate_gpus=1, train_gpus=1, zero=0, memory_gb=32),

@@ -1,4 +1,4 @@
-"""Put many independent prompts to one model, resumable: for the verifier, the judge and step rollouts.
+"""Put many independent prompts to one model, resumable: for verifier, judges, and rollouts of steps and policies.
 
 Replies are kept, so that a killed job asks nothing twice. Failed requests are not, and too many of them end the job:
 a server that is down must not pass for a model that says nothing.

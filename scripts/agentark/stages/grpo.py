@@ -2,15 +2,10 @@
 
 import argparse
 import shutil
-import sys
-from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from agentark.config.grpo import Grpo
-from agentark.engines.chat_template import context_length
 from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
@@ -21,9 +16,8 @@ from agentark.running import stage
 from agentark.running.progress import say
 from agentark.training import grpo, processes, session, weights
 from agentark.training.prm import load_prm
+from agentark.training.prompt_lengths import that_fit
 from agentark.training.rollout_rewards import reward_functions
-
-Prompt = TypeVar("Prompt", RlPrompt, Question)
 
 LOGGED = {
     "reward": "reward",
@@ -32,9 +26,9 @@ LOGGED = {
     "kl": "kl",
     "completion_tokens": "completions/mean_length",
     "truncated_rate": "completions/clipped_ratio",
-    "zero_variance_rate": "frac_reward_zero_std",
+    "zero_variance_rate": "groups/without_variance",
 }
-"""Names in the manifest of what TRL logs."""
+"""Names in the manifest of what the trainer logs."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--set", type=Path, required=True, help="questions to roll out, JSONL")
     parser.add_argument("--rates", type=Path, nargs="?", help="pass rates of the policy, JSONL; none = the debate's")
     parser.add_argument("--validation", type=Path, required=True, help="questions to validate on, JSONL; may be none")
+    parser.add_argument("--vllm-memory", type=int, default=30, help="per cent of a GPU's, for rollouts by vLLM")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
@@ -53,15 +48,10 @@ def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Grpo)
     folder = manifests.model_folder(args.policy)
     parents = [path for path in (args.policy, args.prm, args.set, args.rates) if path is not None]
-    tokenizer = open_tokenizer(folder)
-    room = context_length(folder, sys.maxsize) - settings.max_tokens
-
-    def fit(questions: Iterable[Prompt]) -> list[Prompt]:
-        return [question for question in questions if grpo.n_tokens(question, tokenizer) <= room]
-
-    validation = []
+    validation, asked = [], []
     if settings.validation_every:
-        validation = list(islice(fit(read_rows(args.validation, Question)), settings.validation_questions))
+        asked = list(read_rows(args.validation, Question))
+        validation = that_fit(asked, folder, settings.max_tokens)
         parents += [args.validation]
     low, high = settings.pass_rate
     read = list(read_rows(args.set, RlPrompt))
@@ -69,8 +59,9 @@ def work(args: argparse.Namespace) -> None:
     if args.rates:
         rates = {row.question_id: row.right / row.rollouts for row in read_rows(args.rates, PassRate)}
     # A question of which the policy's rate could not be found out is not known to be of use.
-    in_rates = [prompt for prompt in read if low <= rates.get(prompt.question_id, -1) <= high]
-    prompts = fit(in_rates)
+    known = [prompt for prompt in read if prompt.question_id in rates]
+    in_rates = [prompt for prompt in known if low <= rates[prompt.question_id] <= high]
+    prompts = that_fit(in_rates, folder, settings.max_tokens)
     if len(prompts) < settings.prompts_per_step:
         too_long = f", {len(in_rates) - len(prompts)} of which are too long" if len(prompts) < len(in_rates) else ""
         raise UserError(
@@ -78,15 +69,26 @@ def work(args: argparse.Namespace) -> None:
             f"[{low}, {high}]{too_long}, and an update takes grpo.prompts_per_step = {settings.prompts_per_step}; "
             "widen grpo.pass_rate, lower grpo.prompts_per_step or grpo.max_tokens, or debate more questions"
         )
+    n_too_long = len(in_rates) - len(prompts) + len(asked) - len(validation)
+    validation = validation[: settings.validation_questions]
     guarded = f"validated on {len(validation)}" if validation else "no validation, so nothing guards it"
     say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates, {guarded}")
 
+    tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
     reward_model = load_prm(manifests.model_folder(args.prm)) if args.prm else None
     rewards = reward_functions([*prompts, *validation], settings, reward_model)
     checkpoints = session.checkpoint_folder(args.manifest, "grpo", settings, args.seed, parents)
     model, log, guard = grpo.fit(
-        model, tokenizer, prompts, rewards, settings, args.seed, checkpoints, validation=validation
+        model,
+        tokenizer,
+        prompts,
+        rewards,
+        settings,
+        args.seed,
+        checkpoints,
+        validation=validation,
+        vllm_memory=args.vllm_memory / 100,
     )
 
     student = args.manifest.parent / "model"
@@ -118,7 +120,7 @@ def work(args: argparse.Namespace) -> None:
         facts={
             "questions": len(read),
             "questions_in_pass_rate": len(in_rates),
-            "questions_too_long": len(in_rates) - len(prompts),
+            "questions_too_long": n_too_long,
             "updates": len(log),
             **(guard.facts() if guard else {}),
             **session.first_and_last(log, list(LOGGED)),

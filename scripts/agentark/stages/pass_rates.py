@@ -17,6 +17,7 @@ from agentark.records.files import read_rows, write_rows
 from agentark.records.sets import PassRate, RlPrompt
 from agentark.running import stage
 from agentark.running.progress import say
+from agentark.training.prompt_lengths import that_fit
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Grpo)
     engine_settings = stage.settings(args.engine, Engine)
-    prompts = list(read_rows(args.set, RlPrompt))
+    read = list(read_rows(args.set, RlPrompt))
+    folder = manifests.model_folder(args.policy)
+    prompts = that_fit(read, folder, settings.max_tokens, engine_settings.max_model_len)
     found: list[PassRate] = []
     line = {"stage": "pass_rates", "n_items": len(prompts), "unit": "questions"}
     with asking(args.policy, engine_settings, args.work, **line) as (chat, places, progress):
@@ -52,6 +55,7 @@ def work(args: argparse.Namespace) -> None:
     write_rows(args.out, sorted(found, key=lambda row: row.question_id))
     facts = {
         "questions": len(found),
+        "questions_too_long": len(read) - len(prompts),
         "questions_without_rate": len(prompts) - len(found),
         "never_right": sum(row.right == 0 for row in found),
         "always_right": sum(row.right == row.rollouts for row in found),

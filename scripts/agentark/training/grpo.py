@@ -9,8 +9,10 @@ TRL's trainer does the rest: KL (k3) of the current log-probabilities inside the
 token like any other, so stopping is trained.
 """
 
+import os
 import random
 import time
+import traceback
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +39,7 @@ from agentark.traces.steps import split_steps
 from agentark.training import processes, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
 from agentark.training.guards import Answer, Guard
+from agentark.training.prompt_lengths import n_tokens
 from agentark.training.resampling import alike, places, replaced
 from agentark.training.rollout_rewards import Completion, Reward
 
@@ -91,12 +94,18 @@ class PolicyTrainer(TimedTrainer):
         layers out again, which what is kept of a prompt would not survive."""
         return not (torch.cuda.is_available() or processes.count() > 1 or self.args.gradient_checkpointing)
 
-    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **options: Any) -> Any:
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        # As everywhere in the pipeline: no thinking, and nothing in a question passes for a special token.
+        return [prompt_ids(self.processing_class, prompt) for prompt in prompts], None, {}
+
+    def _generate_single_turn(self, ids: list[list[int]], *args: Any, **options: Any) -> Any:
+        if self.use_vllm:
+            return super()._generate_single_turn(ids, *args, **options)
         # Without the outer autocast the float32 weights are cast anew for every token.
         with weights.autocast():
-            if self.use_vllm or not self._shares_prompts():
-                return super()._generate_single_turn(prompt_ids, *args, **options)
-            return rollouts.sample(self.model, prompt_ids, self.generation_config, self.eos_token_ids), None
+            if not self._shares_prompts():
+                return super()._generate_single_turn(ids, *args, **options)
+            return rollouts.sample(self.model, ids, self.generation_config, self.eos_token_ids), None
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: list[Completion], completion_ids_list: list[list[int]]
@@ -148,11 +157,12 @@ class PolicyTrainer(TimedTrainer):
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """Ask the validation questions; nothing but their completions and rewards is computed."""
         self._answered: list[Answer] = []
-        beta, self.beta = self.beta, 0.0
+        kept = self.beta, self.vllm_importance_sampling_correction
+        self.beta, self.vllm_importance_sampling_correction = 0.0, False
         try:
             return super().evaluate(*args, **options)
         finally:
-            self.beta = beta
+            self.beta, self.vllm_importance_sampling_correction = kept
 
     def prediction_step(self, model: nn.Module, inputs: list[dict[str, Any]], *_: Any, **__: Any) -> tuple[Any, ...]:
         self._prepare_inputs(inputs)
@@ -163,10 +173,13 @@ class PolicyTrainer(TimedTrainer):
         return list({answer.question_id: answer for answer in self._answered}.values())
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._asked = sorted({row["question_id"] for row in inputs})
+        self._asked = {*gather_object([row["question_id"] for row in inputs])}
         batch = super()._generate_and_score_completions(inputs)
-        if self.settings.resample and self.model.training:
-            batch = self._resampled(batch, len(inputs))
+        if self.model.training:
+            same = alike(self._earned, self.num_generations)
+            self._metrics["train"]["groups/without_variance"].append(sum(same) / len(same))
+            if self.settings.resample:
+                batch = self._resampled(batch, same)
         if self.settings.algorithm == "pure" and self.model.training:
             groups = torch.arange(len(self._every_rollout)).split(self.num_generations)
             weight = self.settings.weights["process"]
@@ -184,43 +197,48 @@ class PolicyTrainer(TimedTrainer):
             batch["advantages"] = mine.to(batch["completion_ids"].device, torch.float32)
         return batch
 
-    def _resampled(self, batch: dict[str, Any], n_rows: int) -> dict[str, Any]:
-        """Up to `resample` times, other questions in the place of those whose rollouts all earn the same."""
+    def _resampled(self, batch: dict[str, Any], all_same: list[bool]) -> dict[str, Any]:
+        """Up to `resample` times, other questions in the place of those whose rollouts all earn the same.
+
+        Args:
+            all_same: of the groups of all processes.
+        """
         size, rank = self.num_generations, self.accelerator.process_index
-
-        def of_this_process(n_rows: int) -> list[bool]:
-            return alike(self._earned[rank * n_rows : (rank + 1) * n_rows], size)
-
-        same = of_this_process(n_rows)
+        per_process = len(all_same) // processes.count()
+        same = all_same[rank * per_process : (rank + 1) * per_process]
+        # What is logged stays about the rollouts that came first, as it is without resampling.
+        n_logged = {name: len(values) for name, values in self._metrics["train"].items()}
         n_replaced = 0
         for attempt in range(self.settings.resample):
             chosen = places(same)
-            if not chosen:
+            others = [prompt for prompt in self.spare if prompt.question_id not in self._asked]
+            if not chosen or len(others) < len(chosen) * processes.count():
                 break
             # By the number of the update, so that a resumed training draws what an unbroken one would.
-            generator = random.Random(f"{self.args.seed} {self.state.global_step} {attempt} {rank}")
-            spare = [generator.choice(self.spare) for _ in chosen]
-            rows = [row for row in asked(spare) for _ in range(size)]
-            self._asked = sorted({*self._asked, *(row["question_id"] for row in rows)})
-            fresh = super()._generate_and_score_completions(rows)
-            differ = [not each for each in of_this_process(len(rows))]
+            generator = random.Random(f"{self.args.seed} {self.state.global_step} {attempt}")
+            drawn = generator.sample(others, len(chosen) * processes.count())
+            self._asked |= {prompt.question_id for prompt in drawn}
+            mine = drawn[rank * len(chosen) : (rank + 1) * len(chosen)]
+            fresh = super()._generate_and_score_completions([row for row in asked(mine) for _ in range(size)])
+            differ = [not each for each in alike(self._earned, size)][rank * len(chosen) : (rank + 1) * len(chosen)]
             pairs = [(old, new) for new, old in enumerate(chosen) if same[old] and differ[new]]
             if pairs:
-                whole = [(old * size + i, new * size + i) for old, new in pairs for i in range(size)]
-                batch = replaced(batch, fresh, whole, self.processing_class.pad_token_id)
+                rows = [(old * size + i, new * size + i) for old, new in pairs for i in range(size)]
+                batch = replaced(batch, fresh, rows, self.processing_class.pad_token_id)
             for old, _ in pairs:
                 same[old] = False
             n_replaced += len(pairs)
-        self._metrics["train"]["groups/replaced"].append(n_replaced / len(same))
-        self._metrics["train"]["groups/without_variance"].append(sum(same) / len(same))
+        for name, values in self._metrics["train"].items():
+            del values[n_logged.get(name, 0) :]
+        self._metrics["train"]["groups/replaced"].append(sum(gather_object([n_replaced])) / len(all_same))
         return batch
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **options: Any) -> Tensor:
         loss = super().compute_loss(model, inputs, *args, **options)
         if not torch.isfinite(loss):
             raise UserError(
-                f"grpo: the loss is {loss.item()} in the update of the questions {', '.join(self._asked)}; lower "
-                "grpo.learning_rate, or look at these questions in the set"
+                f"grpo: the loss is {loss.item()} in the update of the questions {', '.join(sorted(self._asked))}; "
+                "lower grpo.learning_rate, or look at these questions in the set"
             )
         return loss
 
@@ -267,12 +285,14 @@ def fit(
     seed: int,
     checkpoints: Path,
     validation: Sequence[Question] = (),
+    vllm_memory: float = 0.3,
 ) -> tuple[PreTrainedModel, list[dict[str, float]], Guard | None]:
     """Train the policy.
 
     Args:
         rewards: by their names in `reward_weights`; those that are not in there are only logged.
         validation: questions to validate on; with none, nothing guards the training.
+        vllm_memory: share of a GPU's memory for `rollouts_by: vllm`.
 
     Returns:
         The trained model (with its adapter, if any), as the last update left it; what was logged at every update; and
@@ -305,12 +325,12 @@ def fit(
         shuffle_dataset=False,
         **(validation_options(settings, min(len(validation), VALIDATION_AT_ONCE)) if validation else {}),
         **(
-            engine_options(settings, longest([*prompts, *validation], tokenizer))
+            engine_options(settings, longest([*prompts, *validation], tokenizer), vllm_memory)
             if settings.rollouts_by == "vllm"
             else {}
         ),
     )
-    with says_what_does_not_start(settings):
+    with says_why_vllm_does_not_start():
         trainer = PolicyTrainer(
             settings,
             rewards,
@@ -369,32 +389,35 @@ def longest(questions: Sequence[RlPrompt | Question], tokenizer: PreTrainedToken
     return max(n_tokens(question, tokenizer) for question in questions)
 
 
-def n_tokens(question: RlPrompt | Question, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Of a question's prompt."""
-    return len(prompt_ids(tokenizer, solve_messages(question.question, question.choices, question.gold_type)))
+def engine_options(settings: Grpo, longest_prompt: int, memory: float) -> dict[str, Any]:
+    """vLLM in each process; on GPUs it lets go of its memory while the policy is updated.
 
-
-def engine_options(settings: Grpo, longest_prompt: int) -> dict[str, Any]:
-    """vLLM in each process; on GPUs it lets go of its memory while the policy is updated."""
+    Args:
+        memory: share of a GPU's.
+    """
+    if not torch.cuda.is_available():
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; it would take that share of the host's memory
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": torch.cuda.is_available(),
-        "vllm_gpu_memory_utilization": settings.vllm_memory,
+        "vllm_gpu_memory_utilization": memory,
         "vllm_max_model_length": longest_prompt + settings.max_tokens,
+        # TRL's default would leave a long completion out for the product of small differences over all its tokens.
+        "vllm_importance_sampling_mode": "token_truncate",
     }
 
 
 @contextmanager
-def says_what_does_not_start(settings: Grpo) -> Iterator[None]:
-    """Raises UserError where vLLM was asked for and does not start: nothing takes its place unasked."""
+def says_why_vllm_does_not_start() -> Iterator[None]:
+    """Raises UserError if vLLM does not; nothing takes its place unasked."""
     try:
         yield
     except Exception as error:
-        if settings.rollouts_by != "vllm":
+        if not any(frame.name == "_init_vllm" for frame in traceback.extract_tb(error.__traceback__)):
             raise
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"grpo.rollouts_by: vLLM did not start ({why}); lower grpo.vllm_memory if it was memory, or write "
-            "rollouts_by: transformers"
+            f"grpo.rollouts_by: vLLM did not start ({why}); if it was a GPU's memory, change hardware.rollout_memory, "
+            "or write rollouts_by: transformers"
         ) from error

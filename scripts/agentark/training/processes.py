@@ -86,12 +86,13 @@ def options() -> dict[str, Any]:
 def leave(status: int) -> NoReturn:
     """End this process.
 
-    With others, it ends at once: Python's own way waits for no thread of gloo's, and one that lets go of a tensor while
-    the interpreter is taken down aborts the process, however well its work went (pytorch/pytorch#179291).
+    Where torch.distributed is at work, for several processes or for vLLM, it ends at once: Python's own way waits for
+    no thread of gloo's, and one that lets go of a tensor while the interpreter is taken down aborts the process,
+    however well its work went (pytorch/pytorch#179291).
     """
-    if count() == 1:
+    if not distributed.is_initialized():
         raise SystemExit(status)
-    if status == 0 and distributed.is_initialized():
+    if status == 0:
         distributed.destroy_process_group()  # waits for the others, which a failure might do for ever
     sys.stdout.flush()
     sys.stderr.flush()

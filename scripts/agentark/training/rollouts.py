@@ -40,10 +40,15 @@ def sample(
 
 
 def hand_over_weights(engine: VLLMGeneration) -> None:
-    """The policy's weights, to vLLM on a CPU: it has packed its own for its kernels, where TRL's way finds no place."""
+    """The policy's weights, to vLLM on a CPU: it has packed its own for its kernels, where TRL's way finds no place.
+
+    A copy of each: what an adapter was added to is taken apart again while vLLM still reads.
+    """
     runner = engine.llm.llm_engine.model_executor.driver_worker.model_runner
     dtype = runner.model_config.dtype
-    runner.reload_weights(weights_iterator=((name, value.to(dtype)) for name, value in engine._iter_named_params()))
+    runner.reload_weights(
+        weights_iterator=((name, value.to(dtype, copy=True)) for name, value in engine._iter_named_params())
+    )
     engine.llm.reset_prefix_cache()
 
 

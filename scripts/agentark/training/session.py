@@ -88,7 +88,7 @@ class Watch(TrainerCallback):
             return
         self.rows.append({**logs, "step": state.global_step})
         tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
-        reward = f"  reward {logs['reward']:.3f}" if "reward" in logs else ""
+        reward = "" if logs.get("reward") is None else f"  reward {logs['reward']:.3f}"
         self._progress.update(tokens=tokens * processes.count(), note=f"loss {logs['loss']:.4f}{reward}")
 
 

@@ -43,6 +43,12 @@ def test_rewards_fit_the_algorithm() -> None:
     assert "`process` needs a weight above 0" in refusal(grpo={"reward_weights": {"verifiable": 1}})
     assert "outcome asks no reward model" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"process": 1}})
     assert "all are 0" in refusal(grpo={"algorithm": "outcome", "reward_weights": {"format": 0}})
+    assert "resample: reward_scale: batch is about" in refusal(grpo={"reward_scale": "batch", "resample": 1})
+    assert "scales by the whole update already" in refusal(
+        grpo={"reward_scale": "batch", "reward_sum": "normalize_then_sum"}
+    )
+    assert "[0.9, 0.1] is no range of shares" in refusal(grpo={"pass_rate": [0.9, 0.1]})
+    assert "pass_rate takes every question" in refusal(grpo={"pass_rates_of": "policy"})
     assert "resample: pure learns" in refusal(grpo={"algorithm": "pure", "resample": 1})
     assert "grpo.reward_weights.verdict" in refusal(grpo={"reward_weights": {"process": 1, "verdict": 1}})
     both = {"grpo": {"reward_weights": {"process": 1, "verifiable": 1}}}

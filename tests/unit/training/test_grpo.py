@@ -8,6 +8,7 @@ import torch
 
 from agentark.config.grpo import Grpo
 from agentark.engines import local_models
+from agentark.engines.chat_template import prompt_ids
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
@@ -260,9 +261,10 @@ def test_an_undecided_answer_has_no_say(prm_folder, monkeypatch):
     assert verifiable(completions=[[{"role": "assistant", "content": "x"}]], question_id=["1"]) == [None]
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp_path, monkeypatch):
+@pytest.mark.parametrize("resample", [0, 2])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp_path, monkeypatch, resample):
     monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
-    chosen = settings(steps=5, validation_every=2, beta=0.1)
+    chosen = settings(steps=5, validation_every=2, beta=0.1, prompts_per_step=1, resample=resample)
     questions = [
         Question(question_id=f"v{p.question_id}", dataset="", split="validation", **asked(p)) for p in prompts()
     ]
@@ -271,8 +273,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp
         if state.global_step == 3:
             raise KeyboardInterrupt
 
-    def reward(completion_ids, **_):
-        return [float(sum(ids) % 7) for ids in completion_ids]
+    def reward(completion_ids, question_id, **_):
+        dull = resample and question_id[0] in "02"
+        return [0.5 if dull else float(sum(ids) % 7) for ids in completion_ids]
 
     def train(checkpoints):
         model, _ = weights.open_for_training(folder)
@@ -289,6 +292,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp
     assert [(row["loss"], row["reward"], row["kl"]) for row in resumed] == [
         (row["loss"], row["reward"], row["kl"]) for row in unbroken
     ]
+    assert any(row.get("groups/replaced", 0) for row in unbroken) == bool(resample)
     assert guard_after.history == guard.history
     assert guard_after.samples == guard.samples
     assert [row.step for row in guard.history] == [0, 2, 4, 5]
@@ -296,7 +300,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(folder, tokenizer, tmp
 
 def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(rollout_rewards, "score_steps", lambda *_: [[0.5], [math.nan]])
-    process = rollout_rewards.ProcessReward({p.question_id: p for p in prompts()}, None, None, "min")
+    by_id = {p.question_id: p for p in prompts()}
+    process = rollout_rewards.ProcessReward(by_id, torch.nn.Identity(), tokenizer, "min")
     with pytest.raises(UserError, match="of question 3 are not numbers"):
         process([[{"content": "a"}], [{"content": "b"}]], ["1", "3"])
 
@@ -391,10 +396,11 @@ def test_questions_whose_rollouts_earn_the_same_make_room_for_others(folder, tok
 
     _, log = fit(folder, tokenizer, reward, chosen, tmp_path)
     assert log[1]["grad_norm"] > 1e-4
+    assert [row["groups/without_variance"] for row in log] == [1.0, 0.0]
     if resample:
         assert log[0]["grad_norm"] > 1e-4
-        assert (log[0]["groups/replaced"], log[0]["groups/without_variance"]) == (1.0, 0.0)
-        assert log[1]["groups/replaced"] == 0.0
+        assert [row["groups/replaced"] for row in log] == [1.0, 0.0]
+        assert log[0]["reward"] == 0.5  # of the rollouts that came first
     else:
         assert log[0]["grad_norm"] < 1e-4
         assert len(seen) == 2
@@ -444,11 +450,15 @@ def test_an_engine_that_does_not_start_is_said_and_nothing_takes_its_place(folde
     def refuse(*_, **__):
         raise RuntimeError("no memory left\nand so on")
 
-    monkeypatch.setattr(grpo.PolicyTrainer, "__init__", refuse)
-    with pytest.raises(UserError, match=r"vLLM did not start \(no memory left\); lower grpo.vllm_memory"):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")  # TRL sets them for vLLM; so they are gone again afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("trl.generation.vllm_generation.LLM", refuse)
+    with pytest.raises(UserError, match=r"vLLM did not start \(no memory left\); if it was a GPU's memory"):
         fit(folder, tokenizer, no_say, settings(rollouts_by="vllm"), tmp_path)
+    monkeypatch.setattr(grpo.PolicyTrainer, "__init__", refuse)
     with pytest.raises(RuntimeError, match="no memory left"):
-        fit(folder, tokenizer, no_say, settings(), tmp_path)
+        fit(folder, tokenizer, no_say, settings(rollouts_by="vllm"), tmp_path)
 
 
 def test_the_reward_model_is_on_the_gpu_only_while_it_scores(prm_folder, monkeypatch):
@@ -465,3 +475,19 @@ def test_the_reward_model_is_on_the_gpu_only_while_it_scores(prm_folder, monkeyp
     said = [[{"role": "assistant", "content": "3 + 5 = 8\nThe answer is 8."}]]
     process(said, ["3"])
     assert seen == ["cpu", gpu, "scores", "cpu"]
+
+
+def test_a_policy_is_asked_as_it_is_trained_and_scored(folder, tokenizer, tmp_path, monkeypatch):
+    """No thinking where a template would have it, and a question's own text is never a special token."""
+    asked_ids = []
+
+    def generate(trainer, ids, *_, **__):
+        asked_ids.extend(ids)
+        return [[tokenizer.eos_token_id]] * len(ids), None
+
+    monkeypatch.setattr(grpo.PolicyTrainer, "_generate_single_turn", generate)
+    hostile = f"What is 1 + 5?{tokenizer.eos_token}"
+    one = RlPrompt(question_id="0", question=hostile, choices=None, gold="6", gold_type="number", pass_rate=0.5)
+    model, _ = weights.open_for_training(folder)
+    grpo.fit(model, tokenizer, [one], {"verifiable": no_say}, settings(prompts_per_step=1), 0, tmp_path / "checkpoints")
+    assert {tuple(ids) for ids in asked_ids} == {tuple(prompt_ids(tokenizer, solve_messages(hostile, None, "number")))}

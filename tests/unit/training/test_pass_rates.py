@@ -18,7 +18,7 @@ from agentark.records.sets import PassRate, RlPrompt
 from agentark.stages import pass_rates
 
 PROMPT = RlPrompt(question_id="a", question="What is 2 + 5?", choices=None, gold="7", gold_type="number", pass_rate=0.5)
-SETTINGS = Grpo(pass_rates_of="policy", pass_rate_rollouts=4, temperature=0.9, max_tokens=6)
+SETTINGS = Grpo(pass_rate_rollouts=4, temperature=0.9, max_tokens=6)
 
 
 def test_a_rate_is_of_rollouts_like_the_trainings() -> None:

@@ -96,12 +96,36 @@ def grpo_arguments(model: Path, tmp_path: Path) -> list[str | Path]:
 
 
 def test_grpo_runs_in_two_processes(grpo_arguments: list[str | Path], tmp_path: Path) -> None:
-    chosen = test_grpo.settings(steps=2, validation_every=2, resample=2)
+    chosen = test_grpo.settings(steps=2, validation_every=2)
     write_text(tmp_path / "grpo.json", chosen.model_dump_json())
     launch("grpo", 2, tmp_path, *grpo_arguments)
     assert len(losses(tmp_path)) == 2
     with (tmp_path / "validation.csv").open() as handle:
         assert [(row["step"], row["questions"]) for row in csv.DictReader(handle)] == [("0", "6"), ("2", "6")]
+
+
+def test_dull_questions_make_room_in_two_processes(grpo_arguments: list[str | Path], tmp_path: Path) -> None:
+    """By length, a group is dull where all its rollouts are cut off: now in one process, now in both."""
+    chosen = test_grpo.settings(
+        algorithm="outcome",
+        reward_weights={"verifiable": 1, "overlong": 1},
+        resample=2,
+        steps=6,
+        prompts_per_step=2,
+        group_size=2,
+        micro_batch_size=2,
+        max_tokens=24,
+        validation_every=None,
+    )
+    write_text(tmp_path / "grpo.json", chosen.model_dump_json())
+    without_prm = [argument for argument in grpo_arguments if argument not in ("--prm", grpo_arguments[5])]
+    launch("grpo", 2, tmp_path, *without_prm)
+    with (tmp_path / "metrics.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    dull = [float(row["groups/without_variance"]) for row in rows]
+    assert len(rows) == 6
+    assert 0 < sum(dull) < 6
+    assert 0 < sum(float(row["groups/replaced"]) for row in rows) <= sum(dull)
 
 
 def test_vllm_rolls_out_what_the_policy_has_become(grpo_arguments: list[str | Path], tmp_path: Path) -> None:
