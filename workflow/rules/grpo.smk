@@ -18,6 +18,7 @@ rule measure_pass_rates:
         "results/{run}/logs/measure_pass_rates/{before}pad/{teacher}/{train_set}/{student}/{seed}.log",
     benchmark:
         "results/{run}/benchmarks/measure_pass_rates/{before}pad/{teacher}/{train_set}/{student}/{seed}.tsv"
+    priority: 30
     conda:
         ENVIRONMENT
     threads: 8
