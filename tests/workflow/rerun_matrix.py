@@ -25,7 +25,8 @@ SETTINGS = {"freeze_settings": 1}
 PAD = {"train_grpo": 1, "evaluate_student": 1, "summarise_pad": 1}
 SCORED = {"score_steps": 1, "summarise_prm": 1}
 PRM = {"train_prm": 1, **SCORED}
-STUDENTS = {"train_sft": 2, **PRM, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1}
+RATES = {"measure_pass_rates": 1}
+STUDENTS = {"train_sft": 2, **PRM, **RATES, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1}
 SETS = {"build_set": 4, "summarise_sets": 1, **STUDENTS}
 TRACES = {"extract_traces": 1, "summarise_debates": 1, **SETS}
 DEBATES = {"hold_debates": 1, "evaluate_base": 1, "score_untrained": 1, **TRACES}
@@ -129,6 +130,7 @@ MODULES = "scripts/agentark"
 PROTOCOLS = f"{MODULES}/debates/protocols"
 CHANGES = [
     setting("grpo.learning_rate", 2.0e-6, SETTINGS | PAD | TABLES),
+    setting("grpo.temperature", 0.9, {"freeze_settings": 2} | RATES | PAD | TABLES),
     setting("prm.tau", 0.2, SETTINGS | PRM | PAD | TABLES),
     setting("prm_evaluation.labels", "outcome", SETTINGS | {"score_untrained": 1} | SCORED),
     setting("sft.answer_weight", 2.0, SETTINGS | STUDENTS | dict.fromkeys(PRM, 0) | TABLES),
@@ -212,9 +214,9 @@ SAMPLE = [
 """A setting, code, times, files: one of each kind of change."""
 
 ORDER = (
-    "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm train_grpo "
-    "evaluate_base score_untrained score_steps evaluate_student summarise summarise_debates summarise_sets "
-    "summarise_prm summarise_pad plot_accuracy"
+    "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
+    "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
+    "summarise_debates summarise_sets summarise_prm summarise_pad plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

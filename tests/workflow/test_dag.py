@@ -15,7 +15,7 @@ from tests.workflow import rerun_matrix
 from tests.workflow.finished_run import ROOT, Checkout
 
 WHOLE_DEMO = {
-    "freeze_settings": 17,
+    "freeze_settings": 18,
     "prepare_model": 1,
     "make_questions": 1,
     "hold_debates": 1,
@@ -25,6 +25,7 @@ WHOLE_DEMO = {
     "train_sft": 2,
     "train_prm": 1,
     "train_grpo": 1,
+    "measure_pass_rates": 1,
     "evaluate_base": 1,
     "evaluate_student": 3,
     "score_untrained": 1,
@@ -230,14 +231,15 @@ def test_models_are_asked_only_where_the_config_says_so(copy: Checkout) -> None:
     content["traces"] = {"verifier": "smollm2-135m"}
     content["sets"] |= {"da_selection": "judge", "judge": "smollm2-135m"}
     content["sets"] |= {"prm_labels": {"consensus": 2, "rollouts": 1, "judge": 1}, "rollout_model": "smollm2-135m"}
-    assert "measure_pass_rates" not in copy.would_run()
-    content["grpo"] |= {"pass_rates_of": "policy"}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     counts = copy.would_run()
     asked = {name: counts[name] for name in ("verify_answers", "judge_traces", "label_steps", "measure_pass_rates")}
     assert asked == {"verify_answers": 1, "judge_traces": 1, "label_steps": 2, "measure_pass_rates": 1}
     assert (counts["extract_traces"], counts["summarise_verification"]) == (1, 1)
     assert "hold_debates" not in counts
+    content["grpo"] |= {"pass_rates_of": "debate"}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert "measure_pass_rates" not in copy.would_run()
     content["sets"]["judge"] = None
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     result = copy.snakemake("-n")

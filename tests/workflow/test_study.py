@@ -29,7 +29,7 @@ STUDY = {
 TABLE = {"freeze_settings": 1, "summarise": 1, "plot_accuracy": 1}
 """Of one experiment: which rows a table is about is one of its settings."""
 WHOLE: Jobs = {
-    "freeze_settings": 25,  # 15 of the stages, 5 of the tables' parts, one that each variant changes, and the team's
+    "freeze_settings": 26,  # 16 of the stages, 5 of the tables' parts, one that each variant changes, and the team's
     "prepare_model": 1,
     "make_questions": 1,
     "find_overlap": 1,
@@ -41,6 +41,7 @@ WHOLE: Jobs = {
     "train_prm": 2,
     "score_untrained": 1,  # of the same model on the same debates
     "score_steps": 2,
+    "measure_pass_rates": 1,  # of the one R-SFT student that all policies start from
     "train_grpo": 3,
     "evaluate_student": 8,
     "summarise": 5,
@@ -113,7 +114,15 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
     "another variant": (
         differing({}, variants={"more": {"sft": {"epochs": 3}}}, experiments={"sft": {"variants": ["more"]}}),
         # R-SFT, DA, and PAD, which starts from another R-SFT student; the PRM is shared.
-        {**TABLE, "freeze_settings": 2, "train_sft": 2, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1},
+        {
+            **TABLE,
+            "freeze_settings": 2,
+            "train_sft": 2,
+            "measure_pass_rates": 1,
+            "train_grpo": 1,
+            "evaluate_student": 3,
+            "summarise_pad": 1,
+        },
     ),
     "a variant that builds on another": (
         differing(
@@ -145,6 +154,7 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
         # In the run and in two variants; PAD is in three tables.
         {
             "freeze_settings": 3,
+            "measure_pass_rates": 1,
             "train_grpo": 3,
             "evaluate_student": 3,
             "summarise_pad": 1,
