@@ -90,9 +90,9 @@ def leave(status: int) -> NoReturn:
     no thread of gloo's, and one that lets go of a tensor while the interpreter is taken down aborts the process,
     however well its work went (pytorch/pytorch#179291).
     """
-    if not distributed.is_initialized():
+    if count() == 1 and not distributed.is_initialized():
         raise SystemExit(status)
-    if status == 0:
+    if status == 0 and distributed.is_initialized():
         distributed.destroy_process_group()  # waits for the others, which a failure might do for ever
     sys.stdout.flush()
     sys.stderr.flush()
