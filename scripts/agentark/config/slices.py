@@ -50,8 +50,12 @@ def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
     """
     axes = config.parts[part]
     lines = {name for variant in axes.variants for name in config.line(variant)}
-    # Of the study's comparisons those that this part can make, so that its table depends on no other's.
-    compare = {arm: [other for other in others if _is_made(other, axes)] for arm, others in axes.compare.items()}
+    # A training that goes on from another one is compared with it, named or not. Of the comparisons that are named,
+    # those that this part can make, so that its table depends on no other's.
+    compare = {name: _starts(config, name, axes.methods) for name in axes.methods}
+    for arm, others in axes.compare.items():
+        known = compare.setdefault(arm, [])
+        known += [other for other in others if _is_made(other, axes) and other not in known]
     tables = Tables(
         experiment=part,
         variants={MAIN: None} | {name: config.variants[name].base for name in config.variants if name in lines},
@@ -60,6 +64,11 @@ def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
         evaluations=evaluations,
     )
     return _canonical(tables.model_dump(mode="json"))
+
+
+def _starts(config: "Config", name: str, methods: list[str]) -> list[str]:
+    """The methods at whose end a recipe's last training begins."""
+    return [other for other in methods if config.recipe(other) == config.recipe(name)[:-1]]
 
 
 def _is_made(arm: str, axes: "Experiment") -> bool:

@@ -77,8 +77,8 @@ class Config(Section):
     )
     compare: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="what is compared beside every method with the untrained model: `{pad: [rsft]}`; an arm is a "
-        "method or recipe, or `VARIANT/NAME`",
+        description="what is compared beside every method with the untrained model, and every recipe with the method "
+        "that it goes on from: `{pad: [da]}`; an arm is a method or recipe, or `VARIANT/NAME`",
     )
     hardware: Hardware = Field(Hardware(), description="GPUs and memory of jobs, by the size of their models")
 

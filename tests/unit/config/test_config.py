@@ -1,12 +1,13 @@
 """The configuration: defaults, refusals in one sentence, generated documentation."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from agentark import cli
-from agentark.config import study
+from agentark.config import slices, study
 from agentark.config.section import Section
 from agentark.errors import UserError
 
@@ -243,6 +244,15 @@ def test_an_experiment_has_the_runs_axes_where_it_names_none() -> None:
     part = made.parts["e"]
     assert (part.students, part.seeds, part.variants, part.compare) == (["small"], [2], ["main"], {"pad": ["rsft"]})
     assert made.every("seeds") == [0, 1, 2]
+
+
+def test_a_recipe_is_compared_with_the_method_that_it_goes_on_from() -> None:
+    recipes = {"pad": ["rsft", "pad"], "far": ["rsft", "da", "pad"]}
+    made = study.load(MINIMAL | {"recipes": recipes, "methods": ["rsft", "da", "pad", "far"]})
+    compared = json.loads(slices.tables_of(made, "main", []))["compare"]
+    assert compared == {"pad": ["rsft"]}  # of `far`, nothing in the study is the start
+    made = study.load(MINIMAL | {"recipes": recipes, "compare": {"pad": ["da", "rsft"]}})
+    assert json.loads(slices.tables_of(made, "main", []))["compare"] == {"pad": ["rsft", "da"]}
 
 
 def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
