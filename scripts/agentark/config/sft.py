@@ -12,14 +12,19 @@ from agentark.config.section import Section
 class Sft(Section):
     """R-SFT (Eq. 1) and DA (Eq. 2): supervised training on traces."""
 
-    loss: Literal["sum", "token_mean", "separate"] = Field(
+    loss: Literal["sum", "token_mean", "separate", "answer"] = Field(
         "separate",
         description="`separate` = reasoning_weight * mean NLL(reasoning) + answer_weight * mean NLL(answer); "
-        "`token_mean` = one mean over all tokens; `sum` = plain sums as printed in Eq. 1",
+        "`token_mean` = one mean over all tokens; `sum` = plain sums as printed in Eq. 1; `answer` = mean NLL(answer) "
+        "after the given reasoning, as printed in Eq. 2",
     )
     reasoning_weight: float = Field(1.0, ge=0, description="weight of the reasoning term of `separate`")
     answer_weight: float = Field(1.0, ge=0, description="weight of the answer term of `separate`")
-    learning_rate: float = Field(5e-6, gt=0, description="AdamW, cosine to 10%, warm-up 3%")
+    learning_rate: float = Field(5e-6, gt=0, description="AdamW, at its highest")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the rate falls after the warm-up: `cosine` to a tenth, `linear` to 0, or not at all"
+    )
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the updates in which the rate rises")
     epochs: int = Field(2, ge=1, description="passes over the set")
     batch_size: int = Field(128, ge=1, description="examples an update")
     micro_batch_size: int = Field(8, ge=1, description="examples a forward pass; changes speed and memory only")

@@ -1,5 +1,7 @@
 """Log-probabilities of given tokens, without the logits of tokens that nobody asks for."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,12 +11,11 @@ from transformers import Cache
 def token_logps(
     model: nn.Module,
     input_ids: Tensor,
-    attention_mask: Tensor,
     labels: Tensor,
     temperature: float = 1.0,
     with_entropy: bool = False,
     past: Cache | None = None,
-    position_ids: Tensor | None = None,
+    **places: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each next token that is labelled, and the entropy of its distribution (no gradient).
 
@@ -25,19 +26,19 @@ def token_logps(
     Args:
         model: causal language model that takes `logits_to_keep`.
         input_ids: (B, T).
-        attention_mask: (B, T), 0 on padding; (B, P + T) behind P tokens that the model has read.
         labels: (B, T), -100 where no log-probability is wanted.
         temperature: the logits are divided by it.
         past: what the model has read before, of each row.
-        position_ids: (B, T), where these tokens stand behind it.
+        places: where the tokens stand, as the model takes it: `attention_mask` (B, T), 0 on padding, or (B, P + T)
+            behind P tokens that it has read; `position_ids` (B, T); or those of `packing`.
 
     Returns:
         Both (B, T-1) float32, zero where the next token has no label.
     """
     targets = labels[:, 1:]
     kept = (targets != -100).any(dim=0).nonzero().squeeze(1)
-    read = {"use_cache": False} if past is None else {"past_key_values": past, "position_ids": position_ids}
-    logits = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **read).logits
+    read = {"use_cache": False} if past is None else {"past_key_values": past}
+    logits = model(input_ids=input_ids, logits_to_keep=kept, **places, **read).logits
     logits = logits.float() / temperature if temperature != 1.0 else logits.float()
     # Unlabelled positions among the kept ones stay in: to take them out, and their gradients back in, costs two
     # copies of all logits.

@@ -75,11 +75,11 @@ def completion_logps(
     logps, entropies = token_logps(
         model,
         own,
-        attention_mask,
         labels,
         temperature,
         with_entropy=True,
         past=read_prompts(model, prompts),
+        attention_mask=attention_mask,
         position_ids=places,
     )
     return logps, entropies

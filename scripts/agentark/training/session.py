@@ -1,6 +1,7 @@
 """A trainer's session: what it shows, when it saves, where an interrupted one goes on."""
 
 import csv
+import math
 import statistics
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from transformers import (
 
 from agentark.config.section import Section
 from agentark.engines import local_models
+from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import atomic_path
 from agentark.records.row import content_id
@@ -86,6 +88,11 @@ class Watch(TrainerCallback):
     ) -> None:
         if "loss" not in logs:
             return
+        if not math.isfinite(logs.get("grad_norm") or 0.0):
+            # Before anything is saved: the last checkpoint is one of weights that are numbers.
+            raise UserError(
+                f"{self.stage}: the gradient of update {state.global_step} is no number; lower the learning rate"
+            )
         self.rows.append({**logs, "step": state.global_step})
         tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
         reward = "" if logs.get("reward") is None else f"  reward {logs['reward']:.3f}"

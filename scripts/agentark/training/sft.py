@@ -2,8 +2,9 @@
 
 Differs from the paper: Eq. 1 as printed is plain next-token NLL, the two terms added token by token, so a long
 reasoning drowns its answer. `separate`, the default, takes the mean of each term over the whole update before adding
-them; `sum` is the printed formula. Eq. 2 as printed trains the answer alone given each trace; as its prose says the
-student learns several ways to solve a question, we train trace and answer, each of the k traces with weight 1/k.
+them; `sum` is the printed formula. Eq. 2 as printed trains the answer alone given each trace (`answer`); as its prose
+says the student learns several ways to solve a question, we train trace and answer, each of the k traces with weight
+1/k.
 
 Differs from TRL's trainer, which has no token weights: `compute_loss` is ours, and what TRL counts as the labels of
 an update are here the three weighted totals that `sft_loss` divides by.
@@ -18,13 +19,15 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from agentark.config.sft import Sft
+from agentark.errors import UserError
 from agentark.records.sets import TrainingExample
-from agentark.training import processes, session, weights
+from agentark.training import packing, processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn, render
 
@@ -34,7 +37,7 @@ def sft_loss(
     reasoning: Tensor,
     answer: Tensor,
     totals: Tensor,
-    mode: Literal["sum", "token_mean", "separate"],
+    mode: Literal["sum", "token_mean", "separate", "answer"],
     reasoning_weight: float = 1.0,
     answer_weight: float = 1.0,
 ) -> Tensor:
@@ -47,7 +50,7 @@ def sft_loss(
         totals: (3,), sums over the whole update, all micro-batches and processes: example weights, `reasoning`,
             `answer`. A mean over a micro-batch would weigh its tokens by how the update happened to be cut.
         mode: `sum` is the mean over examples of the token sums (Eq. 1), `token_mean` one mean over all tokens,
-            `separate` the weighted sum of two means.
+            `separate` the weighted sum of two means, `answer` the second of these alone (Eq. 2).
 
     Returns:
         A scalar.
@@ -57,6 +60,8 @@ def sft_loss(
         return (reasoning_nll + answer_nll) / totals[0]
     if mode == "token_mean":
         return (reasoning_nll + answer_nll) / (totals[1] + totals[2])
+    if mode == "answer":
+        return answer_nll / totals[2]
     # Traces may consist of an answer alone: no reasoning token in an update makes a term of 0, not 0/0.
     reasoning_term = reasoning_nll / totals[1] if totals[1] > 0 else reasoning_nll
     return reasoning_weight * reasoning_term + answer_weight * answer_nll / totals[2]
@@ -77,6 +82,7 @@ def encode(example: TrainingExample, tokenizer: PreTrainedTokenizerBase, ending:
     answer_start = rendered.completion_start + example.answer_start
     spans = list(enumerate(rendered.offsets))
     return {
+        "question_id": example.question_id,
         "input_ids": np.array(rendered.input_ids, dtype=np.int32),
         "completion_from": next(i for i, (start, _) in spans if start >= rendered.completion_start),
         # A token that reaches over the border (" The") is the answer's.
@@ -105,31 +111,43 @@ def encode_all(
     return rows, counts
 
 
-def collate(rows: list[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
-    """Pad on the right.
+def collate(rows: list[dict[str, Any]], pad_token_id: int | None) -> dict[str, Any]:
+    """One micro-batch.
+
+    Args:
+        pad_token_id: examples stand below each other, padded on the right; None = one behind the other (`packing`).
 
     Returns:
-        `input_ids`, `attention_mask` and `labels` (B, T); the token weights `reasoning` and `answer` (B, T) and the
-        example weights `weight` (B,), float32.
+        What the model reads (`inputs_of`); `labels` (B, T); the token weights `reasoning` and `answer` (B, T) and the
+        example weights `weight` (N,), float32; `question_ids`. Packed, B is 1.
     """
-    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    position = torch.arange(int(lengths.max()))
-    starts = {key: torch.tensor([row[key] for row in rows])[:, None] for key in ("completion_from", "answer_from")}
-    weight = torch.tensor([row["weight"] for row in rows])
-    input_ids = torch.full((len(rows), len(position)), pad_token_id)
-    for i, row in enumerate(rows):
-        input_ids[i, : lengths[i]] = torch.as_tensor(row["input_ids"])
-    inside = position < lengths[:, None]
-    completion = inside & (position >= starts["completion_from"])
-    answer = inside & (position >= starts["answer_from"])
-    return {
-        "input_ids": input_ids,
-        "attention_mask": inside.long(),
-        "labels": input_ids.masked_fill(~completion, -100),
-        "reasoning": (completion & ~answer) * weight[:, None],
-        "answer": answer * weight[:, None],
-        "weight": weight,
-    }
+    columns: dict[str, list[Tensor]] = {"input_ids": [], "labels": [], "reasoning": [], "answer": []}
+    for row in rows:
+        ids = torch.as_tensor(row["input_ids"]).long()
+        position = torch.arange(len(ids))
+        completion, answer = position >= row["completion_from"], position >= row["answer_from"]
+        columns["input_ids"].append(ids)
+        columns["labels"].append(ids.masked_fill(~completion, -100))
+        columns["reasoning"].append((completion & ~answer) * row["weight"])
+        columns["answer"].append(answer * row["weight"])
+    about = {"weight": torch.tensor([row["weight"] for row in rows]), "question_ids": [r["question_id"] for r in rows]}
+    ids = columns["input_ids"]
+    if pad_token_id is None:
+        return {key: torch.cat(column)[None] for key, column in columns.items()} | packing.places(ids) | about
+    filling = {"input_ids": pad_token_id, "labels": -100, "reasoning": 0.0, "answer": 0.0}
+    padded = {key: pad_sequence(column, True, filling[key]) for key, column in columns.items()}
+    return padded | {"attention_mask": pad_sequence([torch.ones_like(row) for row in ids], True)} | about
+
+
+def inputs_of(batch: dict[str, Any]) -> dict[str, Any]:
+    """What a model reads of a micro-batch, and the labels."""
+    found = {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids", "labels") if key in batch}
+    return found | ({"starts": batch["starts"].tolist()} if "starts" in batch else {})
+
+
+def n_tokens(batch: dict[str, Any]) -> int:
+    """Tokens of a micro-batch, without its padding."""
+    return int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
 
 
 class LengthSorted(Sampler[int]):
@@ -179,15 +197,14 @@ class TraceTrainer(SFTTrainer):
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor:
-        batch = {key: inputs[key] for key in ("input_ids", "attention_mask", "labels")}
-        if batch["input_ids"].is_cuda:
-            logps = model(**batch, fused_lm_head=True).log_probs
+        if inputs["input_ids"].is_cuda:
+            logps = model(**inputs_of(inputs), fused_lm_head=True).log_probs
         else:
-            logps, _ = token_logps(model, **batch)
+            logps, _ = token_logps(model, **inputs_of(inputs))
         reasoning, answer = inputs["reasoning"][:, 1:], inputs["answer"][:, 1:]
         loss = sft_loss(
             -logps,
@@ -198,7 +215,12 @@ class TraceTrainer(SFTTrainer):
             self.settings.reasoning_weight,
             self.settings.answer_weight,
         )
-        self.state.num_input_tokens_seen += int(batch["attention_mask"].sum())
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"sft: the loss is {loss.item()} on the questions {', '.join(inputs['question_ids'])}; "
+                "lower sft.learning_rate, or look at these questions in the set"
+            )
+        self.state.num_input_tokens_seen += n_tokens(inputs)
         with torch.no_grad():
             terms = [-(logps * reasoning).sum(), reasoning.sum(), -(logps * answer).sum(), answer.sum()]
             self._nll_sums += torch.stack(terms).cpu()
@@ -215,6 +237,13 @@ class TraceTrainer(SFTTrainer):
         super().log(logs, start_time)
 
 
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "cosine": {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}},
+    "linear": {"lr_scheduler_type": "linear"},
+    "constant": {"lr_scheduler_type": "constant_with_warmup"},
+}
+
+
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -228,14 +257,14 @@ def fit(
     Returns:
         The trained model (with its adapter, if any) and what was logged at every update.
     """
+    packed = packing.prepare(model)
     arguments = SFTConfig(
         **session.trainer_options(checkpoints, seed),
         **processes.shares(settings.batch_size, settings.micro_batch_size, "sft.batch_size"),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": 0.1},
-        warmup_steps=0.03,
+        **SCHEDULES[settings.schedule],
+        warmup_steps=settings.warmup,
         adam_beta2=0.95,
         max_length=None,
         remove_unused_columns=False,
@@ -247,7 +276,7 @@ def fit(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows),
-        data_collator=lambda batch: collate(batch, tokenizer.pad_token_id),
+        data_collator=lambda batch: collate(batch, None if packed else tokenizer.pad_token_id),
         processing_class=tokenizer,
         peft_config=weights.lora(settings.lora_rank),
     )

@@ -143,8 +143,7 @@ def test_the_fused_head_gives_our_log_probabilities(folder, tokenizer, tmp_path,
     model, _ = weights.open_for_training(folder)
     rows, settings = sft_rows(tokenizer), sft_settings(lora_rank=lora_rank)
     trainer = caught_trainer(monkeypatch, sft.fit, model, tokenizer, rows, settings, 0, tmp_path)
-    batch = sft.collate(rows[:4], tokenizer.pad_token_id)
-    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
+    inputs = sft.inputs_of(sft.collate(rows[:4], None))
     model = trainer.model.eval()
     theirs, ours = model(**inputs, fused_lm_head=True).log_probs, token_logps(model, **inputs)[0]
     assert ours.shape == theirs.shape

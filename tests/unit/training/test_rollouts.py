@@ -74,7 +74,7 @@ def test_log_probabilities_and_gradients_are_those_of_whole_sequences(model, tok
         alone = torch.tensor([prompt + completion])
         labels = alone.clone()
         labels[:, : len(prompt)] = -100
-        logps, entropy = token_logps(model, alone, torch.ones_like(alone), labels, 0.7, with_entropy=True)
+        logps, entropy = token_logps(model, alone, labels, 0.7, with_entropy=True)
         torch.testing.assert_close(ours[row, : len(completion)], logps[0, len(prompt) - 1 :], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(
             entropies[row, : len(completion)], entropy[0, len(prompt) - 1 :], atol=1e-4, rtol=1e-4

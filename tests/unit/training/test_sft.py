@@ -8,6 +8,7 @@ from torch.nn import functional
 from agentark.config.sft import Sft
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
+from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.sets import TrainingExample
@@ -16,7 +17,7 @@ from agentark.training import session, sft, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn
 
-MODES = ["sum", "token_mean", "separate"]
+MODES = ["sum", "token_mean", "separate", "answer"]
 
 
 def settings(**changes) -> Sft:
@@ -41,7 +42,9 @@ def example(number: int, reasoning: str = "first add, which gives ", weight: flo
     )
 
 
-@pytest.mark.parametrize(("mode", "expected"), [("sum", 1.7), ("token_mean", 0.425), ("separate", 1.0333)])
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("sum", 1.7), ("token_mean", 0.425), ("separate", 1.0333), ("answer", 0.7)]
+)
 def test_loss_golden_values(mode, expected):
     """G8."""
     nll = torch.tensor([[9.0, 0.5, 0.25, 0.25, 0.7]])
@@ -77,8 +80,7 @@ def model_losses(folder, rows, pad_token_id, mode, **term_weights):
     """(our loss, batch, full logits) of some rows."""
     batch = sft.collate(rows, pad_token_id)
     model = open_model(folder)
-    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
-    logps, _ = token_logps(model, **inputs)
+    logps, _ = token_logps(model, **sft.inputs_of(batch))
     totals = torch.stack([batch[key].sum() for key in ("weight", "reasoning", "answer")])
     loss = sft.sft_loss(-logps, batch["reasoning"][:, 1:], batch["answer"][:, 1:], totals, mode, **term_weights)
     return loss, batch, model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
@@ -103,12 +105,11 @@ def test_separate_without_reasoning_weight_is_training_on_answers(folder, tokeni
 def test_token_logps_agree_with_full_logits(folder, tokenizer):
     rows, _ = sft.encode_all([example(7), example(15, "")], tokenizer, 128)
     batch = sft.collate(rows, tokenizer.pad_token_id)
-    inputs = {key: batch[key] for key in ("input_ids", "attention_mask", "labels")}
     gradients = []
     for ours in (True, False):
         model = open_model(folder)
         if ours:
-            logps, entropy = token_logps(model, **inputs, temperature=0.5, with_entropy=True)
+            logps, entropy = token_logps(model, **sft.inputs_of(batch), temperature=0.5, with_entropy=True)
         else:
             logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1] / 0.5
             full = torch.log_softmax(logits, dim=-1)
@@ -196,6 +197,43 @@ def test_both_terms_fall(folder, tokenizer, tmp_path):
     assert [row["loss"] for row in log] == pytest.approx(
         [row["nll_reasoning"] + row["nll_answer"] for row in log], rel=0.01
     )
+
+
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.16), ("linear", 1 / 6), ("constant", 1.0)])
+def test_the_rate_rises_and_falls_as_the_config_says(folder, tokenizer, tmp_path, schedule, last):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    chosen = settings(schedule=schedule, warmup=0.25, batch_size=2, micro_batch_size=2)
+    rates = [row["learning_rate"] / 3e-3 for row in trained(folder, tokenizer, rows, chosen, tmp_path)[1]]
+    assert rates[:3] == pytest.approx([0, 0.5, 1])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] == pytest.approx(last, abs=0.01)
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_questions(folder, tokenizer, tmp_path):
+    rows, _ = sft.encode_all([example(i) for i in (1, 2, 3, 9)], tokenizer, 128)
+    model, _ = weights.open_for_training(folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("9")] = torch.nan
+    chosen = settings(micro_batch_size=2)
+    with pytest.raises(
+        UserError, match=r"sft: the loss is nan on the questions (9, \d|\d, 9); lower sft.learning_rate"
+    ):
+        sft.fit(model, tokenizer, rows, chosen, seed=0, checkpoints=tmp_path)
+
+
+def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(folder, tokenizer, tmp_path, monkeypatch):
+    loss, updates = sft.sft_loss, []
+
+    def spoilt(nll, *given):
+        updates.append(nll)
+        return loss(nll, *given) + (0 if len(updates) < 3 else (0 * nll.sum()).sqrt())
+
+    monkeypatch.setattr(sft, "sft_loss", spoilt)
+    monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    with pytest.raises(UserError, match="sft: the gradient of update 3 is no number"):
+        trained(folder, tokenizer, rows, settings(), tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path, float32, monkeypatch):

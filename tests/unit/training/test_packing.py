@@ -1,0 +1,109 @@
+"""Packed rows: what a model says of an example does not depend on the examples beside it, nor on padding."""
+
+import copy
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3NextConfig,
+)
+
+from agentark.training import packing, sft
+from agentark.training.logprobs import token_logps
+
+SIZES = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+LAYERS = ["sliding_attention", "full_attention"]
+CONFIGS = {
+    "llama": LlamaConfig(**SIZES),
+    "qwen3": Qwen3Config(**SIZES),
+    # Longer examples than the window, and shorter ones.
+    "gemma3": Gemma3TextConfig(**SIZES, sliding_window=6, layer_types=LAYERS),
+    "gpt2, whose positions are learnt": GPT2Config(
+        vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+    ),
+}
+ROWS = [
+    {
+        "question_id": "q",
+        "input_ids": list(range(3, 3 + length)),
+        "completion_from": 2,
+        "answer_from": length - 2,
+        "weight": weight,
+    }
+    for length, weight in ((17, 1.0), (5, 0.5), (9, 0.5))
+]
+
+
+def made(config) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation="sdpa")
+
+
+def loss_and_gradients(model, pad_token_id):
+    batch = sft.collate(ROWS, pad_token_id)
+    logps, _ = token_logps(model, **sft.inputs_of(batch))
+    totals = torch.stack([batch[key].sum() for key in ("weight", "reasoning", "answer")])
+    loss = sft.sft_loss(-logps, batch["reasoning"][:, 1:], batch["answer"][:, 1:], totals, "separate")
+    loss.backward()
+    return loss, [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_packed_is_padded(config):
+    padded, packed = made(config), made(config)
+    assert packing.prepare(packed)
+    expected, found = loss_and_gradients(padded, 0), loss_and_gradients(packed, None)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_packed_row_has_no_padding():
+    batch = sft.collate(ROWS, None)
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["answer"].shape == (1, 31)
+    assert batch["starts"].tolist() == [0, 17, 22, 31]
+    assert batch["position_ids"][0, 17:22].tolist() == [0, 1, 2, 3, 4]
+    assert sft.n_tokens(batch) == sft.n_tokens(sft.collate(ROWS, 0)) == 31
+
+
+def test_an_example_does_not_read_the_one_before_it():
+    model = made(CONFIGS["llama"])
+    packing.prepare(model)
+    changed = [{**ROWS[0], "input_ids": [40] * 17}, *ROWS[1:]]
+    one, other = (token_logps(model, **sft.inputs_of(sft.collate(rows, None)))[0] for rows in (ROWS, changed))
+    assert not torch.equal(one[:, :16], other[:, :16])
+    torch.testing.assert_close(one[:, 17:], other[:, 17:])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1),
+        Qwen3NextConfig(
+            **SIZES, num_experts=2, num_experts_per_tok=1, layer_types=["linear_attention", "full_attention"]
+        ),
+    ],
+    ids=["mamba", "qwen3-next"],
+)
+def test_models_that_carry_a_state_are_padded(config):
+    model = AutoModelForCausalLM.from_config(config)
+    before = model.config._attn_implementation
+    assert not packing.prepare(model)
+    assert model.config._attn_implementation == before
