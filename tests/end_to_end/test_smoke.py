@@ -62,6 +62,7 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "tables/comparisons.csv",
         "tables/debates.csv",
         "tables/sets.csv",
+        "tables/sft.csv",
         "tables/prm.csv",
         "tables/prm.txt",
         "figures/accuracy.svg",

@@ -26,7 +26,8 @@ PAD = {"train_grpo": 1, "evaluate_student": 1, "summarise_pad": 1}
 SCORED = {"score_steps": 1, "summarise_prm": 1}
 PRM = {"train_prm": 1, **SCORED}
 RATES = {"measure_pass_rates": 1}
-STUDENTS = {"train_sft": 2, **PRM, **RATES, "train_grpo": 1, "evaluate_student": 3, "summarise_pad": 1}
+SFT = {"train_sft": 1, "evaluate_student": 1, "summarise_sft": 1}
+STUDENTS = {**SFT, "train_sft": 2, **PRM, **RATES, **PAD, "evaluate_student": 3}
 SETS = {"build_set": 4, "summarise_sets": 1, **STUDENTS}
 TRACES = {"extract_traces": 1, "summarise_debates": 1, **SETS}
 DEBATES = {"hold_debates": 1, "evaluate_base": 1, "score_untrained": 1, **TRACES}
@@ -134,8 +135,8 @@ CHANGES = [
     setting("prm.tau", 0.2, SETTINGS | PRM | PAD | TABLES),
     setting("prm_evaluation.labels", "outcome", SETTINGS | {"score_untrained": 1} | SCORED),
     setting("sft.answer_weight", 2.0, SETTINGS | STUDENTS | dict.fromkeys(PRM, 0) | TABLES),
-    setting("sets.da_traces", 2, SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
-    setting("sets.da_selection", "random", SETTINGS | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES),
+    setting("sets.da_traces", 2, SETTINGS | ONE_SET | SFT | TABLES),
+    setting("sets.da_selection", "random", SETTINGS | ONE_SET | SFT | TABLES),
     setting("sets.prm_traces", 6, SETTINGS | ONE_SET | PRM | PAD | TABLES),
     setting("sets.share", 0.5, {"freeze_settings": 4} | SETS | TABLES),
     setting("sets.trajectories", 2, {"freeze_settings": 3} | SETS | {"build_set": 3} | TABLES),
@@ -154,7 +155,7 @@ CHANGES = [
     setting(
         "methods",
         ["rsft", "rejection"],
-        {"freeze_settings": 2} | ONE_SET | {"train_sft": 1, "evaluate_student": 1} | TABLES,
+        {"freeze_settings": 2} | ONE_SET | SFT | TABLES,
         "another method (its set and students only)",
     ),
     setting("hardware.gpus_per_node", 4, {}),
@@ -216,7 +217,7 @@ SAMPLE = [
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
     "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
-    "summarise_debates summarise_sets summarise_prm summarise_pad plot_accuracy"
+    "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

@@ -48,6 +48,7 @@ WHOLE: Jobs = {
     "plot_accuracy": 5,
     "summarise_debates": 1,
     "summarise_sets": 1,
+    "summarise_sft": 1,
     "summarise_prm": 1,
     "summarise_pad": 1,
 }
@@ -121,6 +122,7 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
             "measure_pass_rates": 1,
             "train_grpo": 1,
             "evaluate_student": 3,
+            "summarise_sft": 1,
             "summarise_pad": 1,
         },
     ),
@@ -131,11 +133,19 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
             experiments={"both": {"variants": ["agents4_all"], "methods": ["rsft"]}},
         ),
         # Debates and traces are those of four agents, and so are the teacher's scores.
-        {**TABLE, "freeze_settings": 2, "build_set": 1, "train_sft": 1, "evaluate_student": 1, "summarise_sets": 1},
+        {
+            **TABLE,
+            "freeze_settings": 2,
+            "build_set": 1,
+            "train_sft": 1,
+            "evaluate_student": 1,
+            "summarise_sets": 1,
+            "summarise_sft": 1,
+        },
     ),
     "a variant that nobody uses": (differing({}, variants={"unused": {"sft": {"epochs": 3}}}), {}),
     "a variant less": (differing({}, variants={"slow": None}, experiments=LESS), {**TABLE, "summarise_pad": 1}),
-    "an experiment less": (differing({}, experiments={"stacked": None}), {}),
+    "an experiment less": (differing({}, experiments={"stacked": None}), {"summarise_sft": 1}),
     "an experiment made smaller": (differing({}, experiments={"stacked": {"methods": ["da_after_rsft"]}}), TABLE),
     "a variant's setting": (
         differing({}, variants={"wide": {"prm": {"tau": 0.3}}}),

@@ -1,4 +1,4 @@
-"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets,prm,pad}.csv and figures/, those
+"""REQUIRED INPUTS: evaluation rows and debates. OUTPUTS: tables/{summary,comparisons,debates,sets,sft,prm,pad}.csv and figures/, those
 of an experiment in folders of its name."""
 
 
@@ -117,6 +117,41 @@ rule summarise_sets:
         " --figure {output.figure:q} > {log:q} 2>&1"
 
 
+rule summarise_sft:
+    """How R-SFT, DA and controls were trained, and on how much."""
+    input:
+        students=lambda wildcards: trained_students(by_pad=False),
+    output:
+        table=report(
+            "results/{run}/tables/sft.csv",
+            caption="../report/sft.rst",
+            category="Students",
+            labels={"run": "{run}", "what": "table"},
+        ),
+        curves="results/{run}/tables/sft_curves.csv",
+        figure=report(
+            "results/{run}/figures/sft.svg",
+            caption="../report/sft.rst",
+            category="Students",
+            labels={"run": "{run}", "what": "figure"},
+        ),
+    log:
+        "results/{run}/logs/summarise_sft.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_sft.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_sft"),
+    shell:
+        "python -m agentark.stages.summarise_sft --students {input.students:q} --out {output.table:q}"
+        " --curves {output.curves:q} --figure {output.figure:q} > {log:q} 2>&1"
+
+
 rule summarise_prm:
     """What reward models know, beside judges that know nothing."""
     input:
@@ -164,7 +199,7 @@ rule summarise_prm:
 rule summarise_pad:
     """How policies were trained: their curves, why they stopped, and what they said over time."""
     input:
-        students=lambda wildcards: policies(wildcards),
+        students=lambda wildcards: trained_students(by_pad=True),
     output:
         table=report(
             "results/{run}/tables/pad.csv",

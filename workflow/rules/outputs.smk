@@ -34,7 +34,8 @@ def result_files(wildcards):
     """Everything a user opens."""
     names = ["debates", "sets"]
     names += ["prm"] if score_files(wildcards) else []
-    names += ["pad"] if policies(wildcards) else []
+    names += ["sft"] if trained_students(by_pad=False) else []
+    names += ["pad"] if trained_students(by_pad=True) else []
     names += ["verification"] if any_verifier() else []
     files = [f"{folder_of(MAIN)}/tables/{name}.csv" for name in names]
     return files + [file for name in CONFIG.parts for file in tables_of_part(name)]
@@ -53,13 +54,13 @@ def score_files(wildcards):
     )
 
 
-def policies(wildcards):
-    """The manifests of the study's students by PAD, also those that a longer recipe goes on from."""
+def trained_students(by_pad):
+    """The manifests of the study's students by PAD, or of all others, also those that a longer recipe goes on from."""
     files = {}
     for part in CONFIG.parts.values():
         for recipe in map(CONFIG.recipe, part.methods):
             for place, method in enumerate(recipe):
-                if method == "pad":
+                if (method == "pad") == by_pad:
                     path = joined(recipe[: place + 1])
                     pattern = f"students/{path}/{{teacher}}/{{train_set}}/{{student}}/{{seed}}/manifest.json"
                     files |= dict.fromkeys(files_of(part, pattern))

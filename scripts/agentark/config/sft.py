@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, model_validator
 
 from agentark.config.section import Section
 
@@ -26,7 +24,22 @@ class Sft(Section):
     )
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the updates in which the rate rises")
     epochs: int = Field(2, ge=1, description="passes over the set")
+    examples: int | None = Field(
+        None,
+        ge=1,
+        description="train on so many examples, in as many passes as it takes, in the place of `epochs`: the same for "
+        "every method, whatever its set holds",
+    )
+    loss_tokens: int | None = Field(
+        None, ge=1, description="the same in tokens of the student that are trained, those of reasoning and answers"
+    )
     batch_size: int = Field(128, ge=1, description="examples an update")
     micro_batch_size: int = Field(8, ge=1, description="examples a forward pass; changes speed and memory only")
     max_length: int = Field(2048, ge=16, description="tokens of prompt and completion; longer examples are left out")
     lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "Sft":
+        if self.examples and self.loss_tokens:
+            raise ValueError("examples and loss_tokens: a training has one budget; leave one of them out")
+        return self

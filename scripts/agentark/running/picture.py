@@ -35,6 +35,7 @@ STAGES = {
         "summarise",
         "summarise_debates",
         "summarise_sets",
+        "summarise_sft",
         "summarise_prm",
         "summarise_pad",
         "summarise_verification",

@@ -48,6 +48,7 @@ def work(args: argparse.Namespace) -> None:
             return
         with weights.replaced_folder(student) as partial:
             weights.save(model, tokenizer, partial, stored)
+    trained_on = [rows[i] for update in sft.updates(rows, settings, args.seed) for i in update]
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     manifests.write_manifest(
         args.manifest,
@@ -57,7 +58,13 @@ def work(args: argparse.Namespace) -> None:
         parents=parents,
         folder=student,
         seed=args.seed,
-        facts={**counts, "updates": len(log), **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"])},
+        facts={
+            **counts,
+            "updates": len(log),
+            "examples_trained": len(trained_on),
+            "loss_tokens": sum(map(sft.n_trained, trained_on)),
+            **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"]),
+        },
     )
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
 

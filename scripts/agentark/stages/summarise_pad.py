@@ -7,17 +7,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
 import pandas as pd
 from jinja2 import Environment
 
-from agentark.config.variants import MAIN, variant_of
+from agentark.evaluation.learning_curves import WHOSE, plotted, title, whose
 from agentark.records.files import write_csv, write_svg, write_text
 
-WHOSE = ["variant", "recipe", "teacher", "train_set", "student", "seed"]
 CURVES = {
     "reward": "reward",
     "rewards/process/mean": "process_reward",
@@ -84,14 +79,9 @@ def work(args: argparse.Namespace) -> None:
     write_csv(args.out, table)
     write_csv(args.curves, curves)
     write_text(args.text, as_text(table))
-    write_svg(args.figure, plotted(curves))
+    write_svg(args.figure, plotted(curves, PANELS))
     page = Environment(autoescape=True).from_string(PAGE)
     write_text(args.samples, page.render(policies=[(title(whose(path)), questions(path)) for path in args.students]))
-
-
-def whose(path: Path) -> dict[str, Any]:
-    """The path says it: `[variants/NAME/]students/RECIPE/TEACHER/TRAIN_SET/STUDENT/SEED/manifest.json`."""
-    return dict(zip(WHOSE, [variant_of(path), *path.parts[-6:-1]], strict=True))
 
 
 def curves_of(path: Path) -> pd.DataFrame:
@@ -156,37 +146,6 @@ def as_text(table: pd.DataFrame) -> str:
 
 def arrow(row: dict[str, Any], first: str, last: str, form: str) -> str:
     return "-" if pd.isna(row[first]) else f"{row[first]:{form}} > {row[last]:{form}}"
-
-
-def title(about: dict[str, Any]) -> str:
-    variant = "" if about["variant"] == MAIN else f"{about['variant']}/"
-    whose = f"{about['student']}, {about['teacher']} on {about['train_set']}"
-    return f"{variant}{about['recipe']} {whose}, seed {about['seed']}"
-
-
-def plotted(curves: pd.DataFrame) -> plt.Figure:
-    """A panel a measure; policies of one arm in one colour, a line a seed."""
-    figure, axes = plt.subplots(2, 3, figsize=(12, 5.6), layout="constrained")
-    arms = list(curves.groupby(WHOSE[:-1], sort=False))
-    for axis, (name, label) in zip(axes.flat, PANELS.items(), strict=True):
-        axis.set_title(label, size=9, loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-        if name not in curves:
-            continue
-        for number, (about, arm) in enumerate(arms):
-            for place, (_, one) in enumerate(arm.groupby("seed")):
-                seen = one[["step", name]].dropna()
-                scale = 100 if label.endswith("%") else 1
-                shown = (
-                    title(dict(zip(WHOSE, [*about, ""], strict=True))).removesuffix(", seed ") if place == 0 else None
-                )
-                axis.plot(seen["step"], scale * seen[name], color=f"C{number % 10}", lw=1.2, label=shown)
-    for axis in axes[-1]:
-        axis.set_xlabel("updates", size=8)
-    drawn = next(axis for axis in axes.flat if axis.lines)
-    drawn.legend(fontsize=7, frameon=False)
-    return figure
 
 
 def questions(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:

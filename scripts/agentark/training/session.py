@@ -65,9 +65,13 @@ class Watch(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # A resumed run counts from where it goes on, so that speed and time left are true.
         self._progress = Progress(self.stage, state.max_steps - state.global_step, "updates")
-        self._saved = time.monotonic()
+        self._saved = self._logged = time.monotonic()
         self._tokens = state.num_input_tokens_seen
-        self.rows = [row for row in state.log_history if "loss" in row]
+        self.rows = [
+            {key: value for key, value in row.items() if not isinstance(value, dict | list)}
+            for row in state.log_history
+            if "loss" in row
+        ]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step >= state.max_steps:
@@ -93,8 +97,13 @@ class Watch(TrainerCallback):
             raise UserError(
                 f"{self.stage}: the gradient of update {state.global_step} is no number; lower the learning rate"
             )
-        self.rows.append({**logs, "step": state.global_step})
         tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
+        now = time.monotonic()
+        seconds, self._logged = now - self._logged, now
+        spent = {"tokens_read": tokens * processes.count(), "seconds": seconds}
+        # In the trainer's history too, which a resumed run has its first rows from.
+        state.log_history[-1] |= spent
+        self.rows.append({**logs, **spent, "step": state.global_step})
         reward = "" if logs.get("reward") is None else f"  reward {logs['reward']:.3f}"
         self._progress.update(tokens=tokens * processes.count(), note=f"loss {logs['loss']:.4f}{reward}")
 

@@ -244,6 +244,32 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
+def updates(rows: list[dict[str, Any]], settings: Sft, seed: int) -> list[list[int]]:
+    """The rows of each update, by number: `epochs` passes, or as many updates as come nearest to the budget."""
+    sampler = LengthSorted([len(row["input_ids"]) for row in rows], settings.batch_size, seed)
+    budget = settings.examples or settings.loss_tokens
+    worth = [1 if settings.examples else n_trained(row) for row in rows]
+    planned: list[list[int]] = []
+    spent = epoch = 0
+    while spent < budget if budget else epoch < settings.epochs:
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        for start in range(0, len(order), settings.batch_size):
+            batch = order[start : start + settings.batch_size]
+            more = sum(worth[i] for i in batch)
+            if budget and planned and budget - spent <= more / 2:
+                return planned
+            planned.append(batch)
+            spent += more
+        epoch += 1
+    return planned
+
+
+def n_trained(row: dict[str, Any]) -> int:
+    """Tokens of an encoded example that the loss is about."""
+    return len(row["input_ids"]) - row["completion_from"]
+
+
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -261,7 +287,7 @@ def fit(
     arguments = SFTConfig(
         **session.trainer_options(checkpoints, seed),
         **processes.shares(settings.batch_size, settings.micro_batch_size, "sft.batch_size"),
-        num_train_epochs=settings.epochs,
+        max_steps=len(updates(rows, settings, seed)),
         learning_rate=settings.learning_rate,
         **SCHEDULES[settings.schedule],
         warmup_steps=settings.warmup,

@@ -178,6 +178,7 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ({"recipes": {"r": ["rsft", "outcome"]}}, "recipes.r.1: "),
         ({"recipes": {"r": ["rsft"]}}, "recipes.r is the same as `rsft`"),
         ({"recipes": {"pad": ["pad", "da"]}}, "recipes.pad has the name of a method: end it with `pad`"),
+        ({"sft": {"examples": 100, "loss_tokens": 100}}, "a training has one budget"),
         ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
         ({"compare": {"pad": ["pad"]}}, "compared with itself"),
         ({"compare": {"pad": ["b/rsft"]}}, "compare.pad: `b` is not under `variants`"),

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
@@ -13,6 +14,7 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.sets import TrainingExample
 from agentark.stages import sft as program
+from agentark.stages import summarise_sft
 from agentark.training import session, sft, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn
@@ -265,13 +267,13 @@ def manifest(folder):
     return path
 
 
-def run(folder, tmp_path, examples, chosen) -> int:
+def run(folder, tmp_path, examples, chosen, out=None) -> int:
     write_text(tmp_path / "sft.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", examples)
     return program.main(
         ["--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))]
         + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
-        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
+        + ["--manifest", str(out or tmp_path / "out" / "manifest.json")]
     )
 
 
@@ -293,6 +295,66 @@ def test_program_writes_a_self_contained_student(folder, tmp_path, lora_rank):
     assert any(moved)
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("budget", "updates", "examples"),
+    [({"examples": 11}, 3, 11), ({"examples": 40}, 11, 39), ({"examples": 1}, 1, 4), ({}, 4, 14)],
+)
+def test_a_budget_is_spent_in_as_many_passes_as_it_takes(tokenizer, budget, updates, examples):
+    """Of 7 rows, in updates of 4 and 3."""
+    rows, _ = sft.encode_all([example(i) for i in range(7)], tokenizer, 128)
+    planned = sft.updates(rows, settings(**budget), seed=0)
+    assert (len(planned), sum(map(len, planned))) == (updates, examples)
+    passes = zip(planned[::2], planned[1::2], strict=False)
+    assert all(sorted(first + second) == list(range(7)) for first, second in passes)
+
+
+def test_a_budget_of_tokens_is_the_same_for_short_and_for_long_traces(tokenizer):
+    spent = []
+    for reasoning in ("", "first add, which gives " * 6):
+        rows, _ = sft.encode_all([example(i, reasoning) for i in range(8)], tokenizer, 256)
+        planned = sft.updates(rows, settings(loss_tokens=4000), seed=0)
+        spent.append((len(planned), sum(sft.n_trained(rows[i]) for update in planned for i in update)))
+    assert spent[0][0] > 3 * spent[1][0]
+    assert [tokens for _, tokens in spent] == pytest.approx([4000, 4000], abs=4 * 100)
+
+
+def test_a_training_is_on_what_was_planned(folder, tokenizer, tmp_path, monkeypatch):
+    rows, _ = sft.encode_all([example(i) for i in range(7)], tokenizer, 128)
+    chosen, seen = settings(examples=18, micro_batch_size=2), []
+    collate = sft.collate
+
+    def watched(batch, pad_token_id):
+        seen.extend(row["question_id"] for row in batch)
+        return collate(batch, pad_token_id)
+
+    monkeypatch.setattr(sft, "collate", watched)
+    _, log = trained(folder, tokenizer, rows, chosen, tmp_path)
+    planned = sft.updates(rows, chosen, seed=0)
+    assert [rows[i]["question_id"] for update in planned for i in update] == seen[: sum(map(len, planned))]
+    assert len(log) == len(planned)
+
+
+def test_the_study_has_a_line_and_a_curve_for_each_student(folder, tmp_path):
+    students = [Path("students/rsft/teacher/sums/tiny/0"), Path("variants/more/students/rsft/teacher/sums/tiny/0")]
+    for student, epochs in zip(students, (1, 3), strict=True):
+        place = tmp_path / "run" / student
+        examples = [example(i) for i in range(6)] + [unanswered()]
+        assert run(folder, tmp_path, examples, settings(epochs=epochs), place / "manifest.json") == 0
+    files = {"--out": "sft.csv", "--curves": "curves.csv", "--figure": "sft.svg"}
+    given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
+    manifests_of = [str(tmp_path / "run" / student / "manifest.json") for student in students]
+    assert summarise_sft.main(["--students", *manifests_of, *given]) == 0
+    table, curves = pd.read_csv(tmp_path / "sft.csv"), pd.read_csv(tmp_path / "curves.csv")
+    assert table[["variant", "recipe", "rows", "updates", "examples", "passes"]].values.tolist() == [
+        ["main", "rsft", 6, 2, 6, 1.0],
+        ["more", "rsft", 6, 6, 18, 3.0],
+    ]
+    assert table["loss_tokens"][1] == 3 * table["loss_tokens"][0] > 0
+    assert curves.groupby("variant")["step"].apply(list).to_dict() == {"main": [1, 2], "more": [1, 2, 3, 4, 5, 6]}
+    assert (curves[["tokens_read", "seconds", "nll_answer", "grad_norm"]] > 0).all().all()
+    assert "<svg" in (tmp_path / "sft.svg").read_text()
 
 
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
