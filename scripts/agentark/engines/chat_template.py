@@ -1,7 +1,9 @@
 """Render a dialogue to tokens by the model's chat template: the same in every engine, and in training."""
 
+import functools
 import hashlib
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from agentark.engines.prompts import Message
 
+_DAY = date(2024, 7, 26)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -16,12 +19,15 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     """The dialogue in the model's chat template, up to where its reply begins; a last message of its own goes on.
 
     Thinking is switched off where the template has the switch (Qwen3): its hidden text would fill `max_tokens`, and
-    the reasoning that we distil is the visible one. Other templates never read the variable.
+    the reasoning that we distil is the visible one. Where it writes the date (Llama 3.2), that is always the same one:
+    a student must be asked tomorrow as it was trained today. Other templates never read these variables.
     """
     clean = [{**message, "content": _defused(tokenizer, message["content"])} for message in messages]
     # Templates rewrite finished replies (Qwen3's takes their thoughts away), so one to go on with is put in by hand.
     begun = clean.pop()["content"] if messages[-1]["role"] == "assistant" else ""
-    asked = tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    asked = tokenizer.apply_chat_template(
+        clean, tokenize=False, add_generation_prompt=True, enable_thinking=False, strftime_now=_DAY.strftime
+    )
     return asked + begun
 
 
@@ -30,10 +36,21 @@ def _defused(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 
     Replies of models are quoted in prompts, and one that writes `<|im_end|>` must not end the message it stands in.
     """
-    text = _CONTROL.sub(" ", text)
-    for token in tokenizer.all_special_tokens:
-        text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
+    special = _any_of(special_tokens(tokenizer))
+    return special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", _CONTROL.sub(" ", text))
+
+
+@functools.cache
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """All of them: those with a part in the template (Gemma's `<end_of_turn>`, Llama's `<|start_header_id|>`) are often
+    not among the tokenizer's named ones."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
+
+
+@functools.cache
+def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)) or r"(?!)")
 
 
 def facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -65,5 +65,5 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """The token with which the chat template ends an assistant's turn; the end-of-text token when it has none."""
     messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _PROBE}]
     after = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_PROBE)[2]
-    found = [token for token in tokenizer.all_special_tokens if token in after]
+    found = [token for token in chat_template.special_tokens(tokenizer) if token in after]
     return min(found, key=after.index) if found else tokenizer.eos_token
