@@ -1,13 +1,16 @@
 """A trainer's session: what it shows, when it saves, where an interrupted one goes on."""
 
 import csv
+import json
 import math
 import statistics
 import time
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -45,7 +48,7 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "gradient_checkpointing": torch.cuda.is_available(),
         "logging_steps": 1,
         "save_strategy": "no",  # `Watch` asks for checkpoints by the clock
-        "save_total_limit": 1,
+        "save_total_limit": 2,  # one to fall back to
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
@@ -124,21 +127,41 @@ def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, 
 
 
 def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
-    """Train, or go on from the last checkpoint that was written to its end; the trainer writes its state last.
+    """Train, or go on from the last checkpoint that was written to its end, the trainer writes its state last, and that
+    can be read.
 
     Raises:
         StoppedError: the deadline came first; what was done is saved.
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
-    complete = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
-    newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-    if newest:
-        say(f"{watch.stage:<12} goes on from update {newest.name.rpartition('-')[2]}")
+    written = {int(path.parent.name[11:]): path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")}
+    newest = None
+    for update, folder in sorted(written.items(), reverse=True):
+        if _can_be_read(folder):
+            newest = folder
+            say(f"{watch.stage:<12} goes on from update {update}")
+            break
+        say(f"{watch.stage:<12} the checkpoint of update {update} is damaged, and left aside: {folder}")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     if watch.stopped:
         done = f"{trainer.state.global_step} of {trainer.state.max_steps} updates"
         raise StoppedError(f"stopped by {watch.stopped} after {done}, which are saved; the same command goes on")
+
+
+def _can_be_read(checkpoint: Path) -> bool:
+    """Whether no file ends before its end, as a full disk and a dead node leave them."""
+    try:
+        for path in checkpoint.rglob("*"):
+            if path.suffix == ".safetensors":
+                safe_open(path, "pt").__exit__(None, None, None)
+            elif path.suffix in (".pt", ".pth", ".bin"):
+                ZipFile(path).close()
+            elif path.suffix == ".json":
+                json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, BadZipFile, SafetensorError):
+        return False
+    return True
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:

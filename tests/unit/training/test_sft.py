@@ -235,7 +235,7 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(folder, tok
     rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
     with pytest.raises(UserError, match="sft: the gradient of update 3 is no number"):
         trained(folder, tokenizer, rows, settings(), tmp_path)
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path, float32, monkeypatch):
@@ -259,6 +259,24 @@ def test_an_interrupted_run_goes_on_to_the_same_end(folder, tokenizer, tmp_path,
     assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in straight_log], rel=1e-5)
     for ours, theirs in zip(resumed.parameters(), straight.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_damaged_checkpoint_is_left_aside_for_the_one_before(
+    folder, tokenizer, tmp_path, monkeypatch, capsys, damaged
+):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    monkeypatch.setattr(session, "MINUTES_BETWEEN_CHECKPOINTS", 0.0)
+    _, straight = trained(folder, tokenizer, rows, settings(epochs=3), tmp_path)
+    kept = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert kept == ["checkpoint-4", "checkpoint-5"]
+    file = tmp_path / "checkpoint-5" / damaged
+    file.write_bytes(file.read_bytes()[:-100])
+    _, log = trained(folder, tokenizer, rows, settings(epochs=3), tmp_path)
+    told = capsys.readouterr().err
+    assert "the checkpoint of update 5 is damaged" in told
+    assert "goes on from update 4" in told
+    assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in straight], rel=1e-5)
 
 
 def manifest(folder):
