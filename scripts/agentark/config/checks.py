@@ -51,7 +51,7 @@ def models(config: "Config") -> None:
 
 def _student(config: "Config", key: str, student: Taught) -> None:
     _exist(f"{key}.model", [student.model], "models", config.models)
-    _has_weights(config, f"{key}.model", student.model)
+    _can_be_trained(config, f"{key}.model", student.model)
     _exist(f"{key}.method", [student.method], "methods or `recipes`", [*METHODS, *config.recipes])
     _exist(f"{key}.variant", [student.variant], "variants", [MAIN, *config.variants])
     if config.debates.source == "generate":
@@ -81,9 +81,14 @@ def _no_circle(config: "Config", name: str, path: list[str]) -> None:
             _no_circle(config, needed, [*path, name])
 
 
-def _has_weights(config: "Config", key: str, name: str) -> None:
+def _can_be_trained(config: "Config", key: str, name: str) -> None:
     if config.models[name].server:
         raise ValueError(f"{key}: `{name}` runs on a server, and training needs its weights: give a `source`")
+    if config.models[name].thinking:
+        raise ValueError(
+            f"{key}: `{name}` thinks before it answers, and what is learnt is the visible text: train an entry of the "
+            "same source without `thinking`"
+        )
 
 
 def settings(config: "Config") -> None:
@@ -99,7 +104,7 @@ def settings(config: "Config") -> None:
     if config.prm.other_teachers and config.debates.source != "generate":
         raise ValueError("prm.other_teachers: they debate, and this run's debates are those of logs: take it out")
     if config.prm.model:
-        _has_weights(config, "prm.model", config.prm.model)
+        _can_be_trained(config, "prm.model", config.prm.model)
     if config.sets.da_selection == "judge" and config.sets.judge is None:
         raise ValueError("sets.da_selection is `judge`: give `sets.judge`, the name of a model")
     if "rollouts" in config.sets.prm_labels and config.sets.rollout_model is None:
@@ -199,7 +204,7 @@ def parts(config: "Config") -> None:
         _exist(f"{key}variants", part.variants, "variants", [MAIN, *config.variants])
         _exist(f"{key}students", part.students, "models", config.models)
         for student in part.students:
-            _has_weights(config, f"{key}students", student)
+            _can_be_trained(config, f"{key}students", student)
         if config.debates.source == "generate":
             _exist(f"{key}teachers", part.teachers, "models` or `teams", [*config.models, *config.teams])
         _exist(f"{key}methods", part.methods, "recipes", [*METHODS, *config.recipes])

@@ -52,6 +52,11 @@ class Model(Section):
     student: Taught | None = Field(None, description="a student that this study trains")
     revision: str | None = Field(None, description="git revision on the Hub; none = newest")
     gguf_file: str | None = Field(None, description="GGUF file name inside a Hub repository or folder")
+    thinking: bool = Field(
+        False,
+        description="let it think before it answers, where its chat template has the switch (Qwen3); a teacher's "
+        "thoughts are no part of its traces, and nobody else reads them",
+    )
     billions: float | None = Field(
         None,
         gt=0,
@@ -74,6 +79,11 @@ class Model(Section):
         if [self.source, self.server, self.student].count(None) != 2:
             raise ValueError(
                 "give either `source`, the weights, or `server`, where it runs, or `student`, who of this study it is"
+            )
+        if self.thinking and self.source is None:
+            raise ValueError(
+                "thinking: a server is told by `server.extra: {chat_template_kwargs: {enable_thinking: true}}`, and a "
+                "student has learnt visible text"
             )
         return self
 

@@ -11,6 +11,8 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from agentark.engines.prompts import Message
 
+_SWITCH = "enable_thinking"
+_THINKS = f"{{%- set {_SWITCH} = true -%}}\n"
 _DAY = date(2024, 7, 26)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -18,9 +20,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     """The dialogue in the model's chat template, up to where its reply begins; a last message of its own goes on.
 
-    Thinking is switched off where the template has the switch (Qwen3): its hidden text would fill `max_tokens`, and
-    the reasoning that we distil is the visible one. Where it writes the date (Llama 3.2), that is always the same one:
-    a student must be asked tomorrow as it was trained today. Other templates never read these variables.
+    Thinking is switched off where the template has the switch (Qwen3), unless `let_think` has switched it on in the
+    model's folder: its hidden text would fill `max_tokens`, and the reasoning that we distil is the visible one. Where
+    it writes the date (Llama 3.2), that is always the same one: a student must be asked tomorrow as it was trained
+    today. Other templates never read these variables.
     """
     clean = [{**message, "content": _defused(tokenizer, message["content"])} for message in messages]
     # Templates rewrite finished replies (Qwen3's takes their thoughts away), so one to go on with is put in by hand.
@@ -53,12 +56,23 @@ def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)) or r"(?!)")
 
 
+def let_think(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Switch thinking on in the template itself, for whoever opens it.
+
+    Raises:
+        ValueError: the template has no switch.
+    """
+    if _SWITCH not in str(tokenizer.chat_template):
+        raise ValueError(f"its chat template has no `{_SWITCH}`")
+    tokenizer.chat_template = _THINKS + tokenizer.chat_template
+
+
 def facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What a manifest tells about prompts."""
     template = str(tokenizer.chat_template)
     return {
         "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
-        "thinking": "off" if "enable_thinking" in template else "no switch in the template",
+        "thinking": "on" if template.startswith(_THINKS) else "off" if _SWITCH in template else "no switch",
     }
 
 

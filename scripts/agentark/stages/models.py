@@ -41,6 +41,8 @@ def work(args: argparse.Namespace) -> None:
     try:
         bring(settings, partial)
         check(partial, settings.source)
+        if settings.thinking:
+            let_think(partial, settings.source)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
     finally:
@@ -116,6 +118,18 @@ def check(folder: Path, source: str) -> None:
         open_tokenizer(folder)
     except UserError as error:
         raise UserError(str(error).replace(str(folder), source)) from None
+
+
+def let_think(folder: Path, source: str) -> None:
+    from agentark.engines import chat_template
+    from agentark.engines.local_models import open_tokenizer
+
+    tokenizer = open_tokenizer(folder)
+    try:
+        chat_template.let_think(tokenizer)
+    except ValueError as error:
+        raise UserError(f"{source}: {error} to switch thinking on by; leave `thinking` out") from None
+    tokenizer.save_pretrained(folder)
 
 
 def _file_in_package(package: str) -> Path:

@@ -178,6 +178,7 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ({"recipes": {"r": ["rsft", "outcome"]}}, "recipes.r.1: "),
         ({"recipes": {"r": ["rsft"]}}, "recipes.r is the same as `rsft`"),
         ({"recipes": {"pad": ["pad", "da"]}}, "recipes.pad has the name of a method: end it with `pad`"),
+        ({"models": {"small": {"source": "Qwen/Qwen3-8B", "thinking": True}}}, "thinks before it answers"),
         ({"sft": {"examples": 100, "loss_tokens": 100}}, "a training has one budget"),
         ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
         ({"compare": {"pad": ["pad"]}}, "compared with itself"),

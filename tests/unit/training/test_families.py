@@ -18,11 +18,13 @@ from transformers import (
     Qwen3Config,
 )
 
+from agentark.config.models import Model
 from agentark.config.sft import Sft
 from agentark.engines import chat_template
 from agentark.engines.local_models import open_model, open_tokenizer
 from agentark.engines.prompts import solve_messages
 from agentark.records.sets import TrainingExample
+from agentark.stages import models as models_stage
 from agentark.training import sft, weights
 from agentark.training.rendering import end_of_turn, render
 
@@ -183,6 +185,20 @@ def test_the_end_of_a_turn_is_trained_and_ends_the_student_in_every_engine(folde
     weights.save(model, tokenizer, tmp_path / "student", stored)
     ends = open_model(tmp_path / "student").generation_config.eos_token_id
     assert ending in ([ends] if isinstance(ends, int) else ends)
+
+
+def test_a_teacher_thinks_where_its_template_can(folder, family, tmp_path, capsys):
+    (tmp_path / "model.json").write_text(Model(source=str(folder), thinking=True).model_dump_json())
+    status = models_stage.main(f"--config {tmp_path}/model.json --manifest {tmp_path}/made/manifest.json".split())
+    if "enable_thinking" not in family.template:
+        assert status == 1
+        assert "has no `enable_thinking` to switch thinking on by" in capsys.readouterr().err
+        return
+    tokenizer = open_tokenizer(tmp_path / "made" / "model")
+    prompt = chat_template.render(tokenizer, solve_messages("What is 1 + 1?", None, "number"))
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert chat_template.facts(tokenizer)["thinking"] == "on"
+    assert chat_template.facts(open_tokenizer(folder))["thinking"] == "off"
 
 
 def test_what_is_trained_follows_the_prompt_of_generation(folder, family):
