@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from agentark.engines.prompts import ANSWER_MARKER, answer_statement
 from agentark.grading.comparing import answer_key, majority
 from agentark.grading.grades import Grade, grade
+from agentark.grading.reading import after_reasoning
 from agentark.records.debates import SETTLER, SOLVER, Debate, Turn
 from agentark.records.questions import GoldType
 from agentark.records.row import content_id
@@ -96,6 +97,8 @@ def traces_of(debate: Debate, verdicts: list[Grade | None] | None = None) -> Ite
             agent.turned_by = sorted({one.agent for one in followed(turn, debate)})
         if verdict is None:
             continue
+        # What a model thought to itself is no reasoning that anybody was shown, nor can a student write it.
+        said = after_reasoning(turn.reply) or ""
         yield Trace(
             trace_id=content_id(debate.teacher, question.question_id, turn.agent, turn.round, turn.reply),
             question_id=question.question_id,
@@ -108,14 +111,14 @@ def traces_of(debate: Debate, verdicts: list[Grade | None] | None = None) -> Ite
             agent=turn.agent,
             round=turn.round,
             kind="aggregate" if turn.role == SETTLER else kind_of(right, agent.right_at_first),
-            text=turn.reply,
+            text=said,
             answer=verdict.answer,
             correct=right,
             decided_by=None if verdict.undecided else "verifier" if verdict.by_verifier else "rules",
             consensus=consensus is not None and key_of(turn, debate) == consensus,
             turned_round=agent.turned_round,
             turned_by=agent.turned_by,
-            steps=split_steps(turn.reply),
+            steps=split_steps(said),
             truncated=turn.status == "truncated",
             completion_tokens=turn.completion_tokens,
             licence=question.licence,

@@ -72,6 +72,15 @@ def test_a_failed_or_empty_turn_gives_no_trace_and_shifts_no_agent() -> None:
     assert [(t.agent, t.correct) for t in traces_of(debate)] == [(1, True)]
 
 
+def test_what_a_model_thought_to_itself_is_in_no_trace() -> None:
+    thought = turn(0, 1, f"<think>2 + 3 = 6, no, The answer is 7</think>\n\n{RIGHT}")
+    endless = turn(1, 1, "<think>2 + 3 = 5 and then", status="truncated")
+    said, unsaid = traces_of(held(thought, endless))
+    assert (said.correct, said.text.strip()) == (True, RIGHT)
+    assert [said.text[start:end] for start, end in said.steps] == RIGHT.splitlines()
+    assert (unsaid.correct, unsaid.text, unsaid.steps) == (False, "", [])
+
+
 def test_consensus_is_the_majority_of_the_last_round() -> None:
     debate = held(turn(0, 1, WRONG), turn(1, 1, WRONG), turn(0, 2, RIGHT), turn(1, 2, OTHER))
     assert [t.consensus for t in traces_of(debate)] == [False, False, True, True]
