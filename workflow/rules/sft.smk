@@ -8,6 +8,7 @@ rule train_sft:
         settings=made("settings/sft.json"),
         model=made_by(lambda wildcards: [beginning(wildcards)]),
         rows=ancient(made("sets/{teacher}/{train_set}/{sft_method}.jsonl")),
+        validation=ancient(made("questions/{train_set}/validation.jsonl")),
     output:
         manifest="results/{run}/students/{before}{sft_method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",
     log:
@@ -25,7 +26,7 @@ rule train_sft:
     shell:
         "python -m agentark.running.launch --gpus {resources.devices} --nodes {resources.nodes} --zero {resources.zero}"
         " agentark.stages.sft --config {input.settings:q} --model {input.model:q} --set {input.rows:q}"
-        " --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
+        " --validation {input.validation:q} --seed {wildcards.seed} --manifest {output.manifest:q} --log {log:q}"
 
 
 rule students:

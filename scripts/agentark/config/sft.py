@@ -35,6 +35,12 @@ class Sft(Section):
     )
     batch_size: int = Field(128, ge=1, description="examples an update")
     micro_batch_size: int = Field(8, ge=1, description="examples a forward pass; changes speed and memory only")
+    validation_questions: int | None = Field(
+        None,
+        ge=1,
+        description="questions of the train set's validation part that are answered greedily before the first update "
+        "and after each pass; none = never",
+    )
     max_length: int = Field(2048, ge=16, description="tokens of prompt and completion; longer examples are left out")
     lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+from itertools import islice
 from pathlib import Path
 
 from agentark.config.sft import Sft
@@ -9,6 +10,7 @@ from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import read_rows
+from agentark.records.questions import Question
 from agentark.records.sets import TrainingExample
 from agentark.running import stage
 from agentark.running.progress import say
@@ -19,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model to train")
     parser.add_argument("--set", type=Path, required=True, help="training examples, JSONL")
+    parser.add_argument("--validation", type=Path, required=True, help="questions to validate on, JSONL; may be none")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
     return stage.run(work, parser.parse_args(argv))
@@ -28,6 +31,15 @@ def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Sft)
     folder = manifests.model_folder(args.model)
     parents = [args.model, args.set]
+    validation: list[Question] = []
+    if settings.validation_questions:
+        validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
+        parents += [args.validation]
+        if not validation:
+            raise UserError(
+                f"{args.validation}: no question to validate on; give the dataset a `validation` part, or leave "
+                "sft.validation_questions out"
+            )
     tokenizer = open_tokenizer(folder)
     rows, counts = sft.encode_all(read_rows(args.set, TrainingExample), tokenizer, settings.max_length)
     if not rows:
@@ -40,7 +52,7 @@ def work(args: argparse.Namespace) -> None:
 
     model, stored = weights.open_for_training(folder)
     checkpoints = session.checkpoint_folder(args.manifest, "sft", settings, args.seed, parents)
-    model, log = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints)
+    model, log, validated = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints, validation)
 
     student = args.manifest.parent / "model"
     with processes.gathered(model) as writes:
@@ -50,6 +62,7 @@ def work(args: argparse.Namespace) -> None:
             weights.save(model, tokenizer, partial, stored)
     trained_on = [rows[i] for update in sft.updates(rows, settings, args.seed) for i in update]
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
+    session.write_metrics(args.manifest.with_name("validation.csv"), validated)
     manifests.write_manifest(
         args.manifest,
         kind="student",

@@ -16,6 +16,8 @@ PANELS = {
     "nll_answer": "answer: negative log-likelihood, nats a token",
     "learning_rate": "learning rate",
     "grad_norm": "norm of the gradient",
+    "loss": "loss",
+    "validation_accuracy": "validation: right answers, %",
 }
 
 
@@ -37,14 +39,19 @@ def work(args: argparse.Namespace) -> None:
 
 
 def curves_of(path: Path) -> pd.DataFrame:
-    rows = pd.read_csv(path.with_name("metrics.csv"))
-    return rows.assign(**whose(path))[[*WHOSE, "step", *CURVES]]
+    """A row for every update, with its validation; that before the first update is row 0."""
+    rows = pd.read_csv(path.with_name("metrics.csv"))[["step", *CURVES]]
+    seen = pd.read_csv(path.with_name("validation.csv"))
+    if len(seen):
+        rows = rows.merge(seen, how="outer", on="step")
+    return rows.assign(**whose(path))[[*WHOSE, *rows.columns]]
 
 
 def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
     about = whose(path)
     facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
     own = curves[(curves[WHOSE] == pd.Series(about)).all(axis=1)]
+    validated = "validation_accuracy" in own and own["validation_accuracy"].notna().any()
     return {
         **about,
         "rows": facts["used"],
@@ -58,6 +65,8 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
             for name in ("nll_reasoning", "nll_answer")
             for when in ("first", "last")
         },
+        "validation_first": own["validation_accuracy"].dropna().iloc[0] if validated else None,
+        "validation_last": own["validation_accuracy"].dropna().iloc[-1] if validated else None,
         "tokens_per_s": own["tokens_read"].sum() / own["seconds"].sum(),
         "seconds": own["seconds"].sum(),
     }

@@ -4,10 +4,13 @@ Block-diagonal masks would do the same for the square of a row's length; here at
 once for each example.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -27,6 +30,18 @@ def prepare(model: PreTrainedModel) -> bool:
         return False
     model.set_attn_implementation(_NAME)
     return True
+
+
+@contextmanager
+def unpacked(model: PreTrainedModel | PeftModel) -> Iterator[None]:
+    """While it reads other rows, as in generation."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    packs = base.config._attn_implementation == _NAME
+    if packs:
+        base.set_attn_implementation("sdpa")
+    yield
+    if packs:
+        base.set_attn_implementation(_NAME)
 
 
 def places(rows: list[Tensor]) -> dict[str, Tensor]:

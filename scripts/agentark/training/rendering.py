@@ -9,7 +9,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import chat_template
 from agentark.engines.prompts import solve_messages
@@ -67,3 +67,10 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     after = tokenizer.apply_chat_template(messages, tokenize=False).rpartition(_PROBE)[2]
     found = [token for token in chat_template.special_tokens(tokenizer) if token in after]
     return min(found, key=after.index) if found else tokenizer.eos_token
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a reply: those that the model knows, and its template's."""
+    known = model.generation_config.eos_token_id
+    known = known if isinstance(known, list) else [] if known is None else [known]
+    return list(dict.fromkeys([*known, tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))]))

@@ -76,6 +76,9 @@ class Watch(TrainerCallback):
             if "loss" in row
         ]
 
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._logged = time.monotonic()  # what was done between two passes is no update's time
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step >= state.max_steps:
             return

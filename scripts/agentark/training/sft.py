@@ -11,7 +11,7 @@ an update are here the three weighted totals that `sft_loss` divides by.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +26,12 @@ from trl import SFTConfig, SFTTrainer
 
 from agentark.config.sft import Sft
 from agentark.errors import UserError
+from agentark.records.questions import Question
 from agentark.records.sets import TrainingExample
 from agentark.training import packing, processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn, render
+from agentark.training.validation import Validation
 
 
 def sft_loss(
@@ -277,11 +279,15 @@ def fit(
     settings: Sft,
     seed: int,
     checkpoints: Path,
-) -> tuple[PreTrainedModel, list[dict[str, float]]]:
+    validation: Sequence[Question] = (),
+) -> tuple[PreTrainedModel, list[dict[str, float]], list[dict[str, float]]]:
     """Train on encoded rows.
 
+    Args:
+        validation: questions that are asked after each pass.
+
     Returns:
-        The trained model (with its adapter, if any) and what was logged at every update.
+        The trained model (with its adapter, if any), what was logged at every update, and at every validation.
     """
     packed = packing.prepare(model)
     arguments = SFTConfig(
@@ -306,6 +312,9 @@ def fit(
         processing_class=tokenizer,
         peft_config=weights.lora(settings.lora_rank),
     )
+    if validation:
+        trainer.add_callback(Validation(trainer, tokenizer, validation, settings.max_length))
     watch = session.Watch("sft")
     session.train(trainer, watch, checkpoints)
-    return trainer.model, watch.rows
+    validated = [row for row in trainer.state.log_history if "validation_accuracy" in row]
+    return trainer.model, watch.rows, validated

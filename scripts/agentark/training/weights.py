@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from agentark.engines import local_models
 from agentark.records.files import atomic_path
 from agentark.training import processes
-from agentark.training.rendering import end_of_turn
+from agentark.training.rendering import end_ids
 
 
 def autocast() -> torch.autocast:
@@ -53,10 +53,7 @@ def save(
         model = model.merge_and_unload()
     model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     # What a student was trained to end its turn with must end it in every engine.
-    known = model.generation_config.eos_token_id
-    known = known if isinstance(known, list) else [] if known is None else [known]
-    ending = tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))
-    model.generation_config.eos_token_id = list(dict.fromkeys([*known, ending]))
+    model.generation_config.eos_token_id = end_ids(model, tokenizer)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -181,7 +181,7 @@ def test_the_end_of_a_turn_is_trained_and_ends_the_student_in_every_engine(folde
     assert all(row["input_ids"][-1] == ending for row in rows)
     model, stored = weights.open_for_training(folder)
     chosen = Sft(learning_rate=1e-2, epochs=1, batch_size=4, micro_batch_size=4, max_length=512)
-    model, _ = sft.fit(model, tokenizer, rows, chosen, 0, tmp_path / "checkpoints")
+    model, *_ = sft.fit(model, tokenizer, rows, chosen, 0, tmp_path / "checkpoints")
     weights.save(model, tokenizer, tmp_path / "student", stored)
     ends = open_model(tmp_path / "student").generation_config.eos_token_id
     assert ending in ([ends] if isinstance(ends, int) else ends)

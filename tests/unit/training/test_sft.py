@@ -12,6 +12,7 @@ from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
+from agentark.records.questions import Question
 from agentark.records.sets import TrainingExample
 from agentark.stages import sft as program
 from agentark.stages import summarise_sft
@@ -174,7 +175,7 @@ def test_sampler_gives_every_example_once_and_sorts_within_updates():
 
 def trained(folder, tokenizer, rows, chosen, checkpoints):
     model, _ = weights.open_for_training(folder)
-    return sft.fit(model, tokenizer, rows, chosen, seed=0, checkpoints=checkpoints)
+    return sft.fit(model, tokenizer, rows, chosen, seed=0, checkpoints=checkpoints)[:2]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -285,12 +286,46 @@ def manifest(folder):
     return path
 
 
+def asked(number: int) -> Question:
+    return Question(
+        question_id=str(number),
+        dataset="sums",
+        split="validation",
+        question=f"What is {number} + 0?",
+        gold=str(number),
+        gold_type="number",
+    )
+
+
+@pytest.mark.parametrize("lora_rank", [None, 8])
+def test_right_answers_are_counted_before_and_after_each_pass(folder, tokenizer, tmp_path, float32, lora_rank):
+    """On what it learns by heart the student is right in the end; a padded batch of prompts of several lengths."""
+    rows, _ = sft.encode_all([example(i, "") for i in (1, 2, 30, 4444)], tokenizer, 128)
+    chosen = settings(epochs=60, learning_rate=1e-2, lora_rank=lora_rank)
+    questions = [asked(i) for i in (1, 2, 30, 4444)]
+    model, _ = weights.open_for_training(folder)
+    *_, validated = sft.fit(model, tokenizer, rows, chosen, 0, tmp_path / "with", questions)
+    assert [row["step"] for row in validated] == list(range(61))
+    assert validated[0]["validation_accuracy"] == 0
+    assert validated[-1]["validation_accuracy"] == 1
+
+
+def test_validation_changes_no_update(folder, tokenizer, tmp_path, float32):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    logs = []
+    for questions in ([], [asked(1), asked(2)]):
+        model, _ = weights.open_for_training(folder)
+        logs.append(sft.fit(model, tokenizer, rows, settings(), 0, tmp_path / str(len(questions)), questions)[1])
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+
+
 def run(folder, tmp_path, examples, chosen, out=None) -> int:
     write_text(tmp_path / "sft.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", examples)
+    write_rows(tmp_path / "validation.jsonl", [asked(i) for i in range(chosen.validation_questions or 0)])
     return program.main(
         ["--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))]
-        + ["--set", str(tmp_path / "set.jsonl"), "--seed", "0"]
+        + ["--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"]
         + ["--manifest", str(out or tmp_path / "out" / "manifest.json")]
     )
 
@@ -356,10 +391,11 @@ def test_a_training_is_on_what_was_planned(folder, tokenizer, tmp_path, monkeypa
 
 def test_the_study_has_a_line_and_a_curve_for_each_student(folder, tmp_path):
     students = [Path("students/rsft/teacher/sums/tiny/0"), Path("variants/more/students/rsft/teacher/sums/tiny/0")]
-    for student, epochs in zip(students, (1, 3), strict=True):
+    for student, epochs, validation in zip(students, (1, 3), (None, 2), strict=True):
         place = tmp_path / "run" / student
         examples = [example(i) for i in range(6)] + [unanswered()]
-        assert run(folder, tmp_path, examples, settings(epochs=epochs), place / "manifest.json") == 0
+        chosen = settings(epochs=epochs, validation_questions=validation)
+        assert run(folder, tmp_path, examples, chosen, place / "manifest.json") == 0
     files = {"--out": "sft.csv", "--curves": "curves.csv", "--figure": "sft.svg"}
     given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
     manifests_of = [str(tmp_path / "run" / student / "manifest.json") for student in students]
@@ -370,8 +406,10 @@ def test_the_study_has_a_line_and_a_curve_for_each_student(folder, tmp_path):
         ["more", "rsft", 6, 6, 18, 3.0],
     ]
     assert table["loss_tokens"][1] == 3 * table["loss_tokens"][0] > 0
-    assert curves.groupby("variant")["step"].apply(list).to_dict() == {"main": [1, 2], "more": [1, 2, 3, 4, 5, 6]}
-    assert (curves[["tokens_read", "seconds", "nll_answer", "grad_norm"]] > 0).all().all()
+    assert curves.groupby("variant")["step"].apply(list).to_dict() == {"main": [1, 2], "more": [0, 1, 2, 3, 4, 5, 6]}
+    assert (curves.loc[curves["step"] > 0, ["tokens_read", "seconds", "nll_answer", "grad_norm"]] > 0).all().all()
+    assert curves.loc[curves["validation_accuracy"].notna(), "step"].tolist() == [0, 2, 4, 6]
+    assert table["validation_last"].isna().tolist() == [True, False]
     assert "<svg" in (tmp_path / "sft.svg").read_text()
 
 
