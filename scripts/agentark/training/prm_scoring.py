@@ -44,9 +44,15 @@ def score_encoded(
     """
     model.eval()
     longest = max_length or model.backbone.config.get_text_config().max_position_embeddings
-    return _in_windows(
-        traces, longest, TOKENS_PER_PASS, shared_passes, lambda some: torch.sigmoid(_rewards(model, some, pad_token_id))
-    )
+    # Around all passes: the weights are rounded once.
+    with weights.autocast():
+        return _in_windows(
+            traces,
+            longest,
+            TOKENS_PER_PASS,
+            shared_passes,
+            lambda some: torch.sigmoid(_rewards(model, some, pad_token_id)),
+        )
 
 
 def log_probabilities(
@@ -83,8 +89,7 @@ def _in_windows(
 def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
     """(B, S) rewards."""
     inputs, _ = inputs_behind(traces, [trace.n_prompt for trace in traces], pad_token_id)
-    with weights.autocast():
-        return model(**send_to_device(inputs, model.head.weight.device))[0]
+    return model(**send_to_device(inputs, model.head.weight.device))[0]
 
 
 @torch.no_grad()
