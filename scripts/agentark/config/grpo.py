@@ -40,10 +40,11 @@ class Grpo(Section):
     micro_batch_size: int = Field(8, ge=1, description="rollouts a forward pass; changes speed and memory only")
     temperature: float = Field(1.0, gt=0, description="sampling temperature of rollouts")
     max_tokens: int = Field(2048, ge=1, description="tokens a rollout may have")
-    rollouts_by: Literal["transformers", "vllm"] = Field(
+    rollouts_by: Literal["transformers", "vllm", "auto"] = Field(
         "transformers",
         description="what generates rollouts: the training's own model, or vLLM beside it in each of its processes, "
-        "which takes over the weights at every update; several times faster on GPUs",
+        "which takes over the weights at every update; several times faster on GPUs; `auto` = vLLM where it is "
+        "installed",
     )
     aggregate: Literal["softmin", "min", "mean", "last", "product"] = Field(
         "softmin", description="how the step scores of a rollout become one reward"

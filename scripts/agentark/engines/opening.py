@@ -64,7 +64,7 @@ def open_engine(folder: Path, settings: EngineSettings) -> Engine:
     """The engine that `settings.kind` asks for, with the model of `folder` loaded."""
     kind, reason = settings.kind, "as configured"
     if kind == "auto":
-        lacking = _lacking_for_vllm()
+        lacking = lacking_for_vllm()
         kind = "transformers" if lacking else "vllm"
         reason = f"{lacking}; vLLM would be several times as fast" if lacking else ""
     say(f"engine: {kind}" + (f" ({reason})" if reason else ""))
@@ -76,7 +76,7 @@ def open_engine(folder: Path, settings: EngineSettings) -> Engine:
     return Chosen(Path(folder), settings)
 
 
-def _lacking_for_vllm() -> str | None:
+def lacking_for_vllm() -> str | None:
     """What keeps vLLM from working here; None when nothing does."""
     if importlib.util.find_spec("vllm") is None:
         return "vLLM is not installed"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentark.config.grpo import Grpo
 from agentark.engines.local_models import open_tokenizer
+from agentark.engines.opening import lacking_for_vllm
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import read_rows, write_json
@@ -71,8 +72,11 @@ def work(args: argparse.Namespace) -> None:
         )
     n_too_long = len(in_rates) - len(prompts) + len(asked) - len(validation)
     validation = validation[: settings.validation_questions]
+    engine = settings.rollouts_by
+    if engine == "auto":
+        engine = "transformers" if lacking_for_vllm() else "vllm"
     guarded = f"validated on {len(validation)}" if validation else "no validation, so nothing guards it"
-    say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates, {guarded}")
+    say(f"grpo         {len(prompts)} of {len(read)} questions, {settings.steps} updates by {engine}, {guarded}")
 
     tokenizer = open_tokenizer(folder)
     model, stored = weights.open_for_training(folder)
@@ -84,7 +88,7 @@ def work(args: argparse.Namespace) -> None:
         tokenizer,
         prompts,
         rewards,
-        settings,
+        settings.model_copy(update={"rollouts_by": engine}),
         args.seed,
         checkpoints,
         validation=validation,
@@ -122,6 +126,7 @@ def work(args: argparse.Namespace) -> None:
             "questions_in_pass_rate": len(in_rates),
             "questions_too_long": n_too_long,
             "updates": len(log),
+            "rollouts_by": engine,
             **(guard.facts() if guard else {}),
             **session.first_and_last(log, list(LOGGED)),
         },

@@ -360,6 +360,31 @@ def test_a_control_asks_no_reward_model(folder, prm_folder, tmp_path):
     assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parents"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("wanted", "lacking", "taken"),
+    [
+        ("auto", "vLLM is not installed", "transformers"),
+        ("auto", None, "vllm"),
+        ("vllm", "vLLM is not installed", "vllm"),
+        ("transformers", None, "transformers"),
+    ],
+)
+def test_rollouts_are_by_vllm_where_it_is_installed(folder, prm_folder, tmp_path, monkeypatch, wanted, lacking, taken):
+    used, original = [], grpo.fit
+
+    def fit(model, tokenizer, prompts, rewards, chosen, *more, **options):
+        used.append(chosen.rollouts_by)
+        # What vLLM does is another test's; here it is who is asked.
+        by_hand = chosen.model_copy(update={"rollouts_by": "transformers"})
+        return original(model, tokenizer, prompts, rewards, by_hand, *more, **options)
+
+    monkeypatch.setattr(grpo, "fit", fit)
+    monkeypatch.setattr(program, "lacking_for_vllm", lambda: lacking)
+    assert run(folder, prm_folder, tmp_path, prompts(), settings(rollouts_by=wanted)) == 0
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [written["facts"]["rollouts_by"]] == used == [taken]
+
+
 def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):
     rows = [*prompts(1, pass_rate=0.5), *prompts(4, pass_rate=0.0)[1:]]
     assert run(folder, prm_folder, tmp_path, rows, settings(pass_rate=[0.1, 0.9])) == 1
