@@ -74,7 +74,7 @@ def ours(folder: Path, solved: list[TrainingExample], checkpoints: Path) -> floa
 
 
 def as_it_comes(folder: Path, solved: list[TrainingExample], checkpoints: Path, packing: bool) -> float:
-    """The same batches, precision and optimizer; prompts masked, as TRL does by itself."""
+    """The same number of examples an update, precision and optimizer; prompts masked, as TRL does by itself."""
     tokenizer = local_models.open_tokenizer(folder)
     model, _ = weights.open_for_training(folder)
     # A packed row is as long as several examples.

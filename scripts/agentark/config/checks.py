@@ -100,6 +100,11 @@ def settings(config: "Config") -> None:
         ("prm.model", config.prm.model),
     ):
         _exist(key, [name] if name else [], "models", config.models)
+        if name and config.models[name].thinking:
+            raise ValueError(
+                f"{key}: `{name}` thinks before it answers, and is asked for one word, or to go on with a text: name "
+                "an entry of the same source without `thinking`"
+            )
     _exist("prm.other_teachers", config.prm.other_teachers, "models` or `teams", [*config.models, *config.teams])
     if config.prm.other_teachers and config.debates.source != "generate":
         raise ValueError("prm.other_teachers: they debate, and this run's debates are those of logs: take it out")
@@ -222,6 +227,12 @@ def parts(config: "Config") -> None:
                     f"{key}methods: PAD's reward model tells an agent's right step from another's wrong one, and "
                     "sets.trajectories is 1: take 2 or more, or leave PAD out"
                 )
+            for dataset in part.train_sets if config.variant(variant).sft.validation_questions else ():
+                if config.datasets[dataset].validation is None:
+                    raise ValueError(
+                        f"{key}train_sets: datasets.{dataset} has no questions for sft.validation_questions: give its "
+                        "`validation` part, for example `validation: 100`"
+                    )
             split = config.variant(variant).evaluation.split
             for dataset in part.benchmarks:
                 if getattr(config.datasets[dataset], split) is None:

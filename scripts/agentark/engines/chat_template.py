@@ -13,7 +13,7 @@ from agentark.engines.prompts import Message
 
 _SWITCH = "enable_thinking"
 _THINKS = f"{{%- set {_SWITCH} = true -%}}\n"
-_DAY = date(2024, 7, 26)
+_DAY = date(2024, 7, 26)  # Llama 3's own, where its template knows no other
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 

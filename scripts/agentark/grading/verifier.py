@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agentark.engines.chat import Reply, Sampling
 from agentark.engines.prompts import Message, question_text
 from agentark.grading.grades import Grade
+from agentark.grading.reading import after_reasoning
 from agentark.records.debates import Debate, Turn
 from agentark.records.questions import Question
 from agentark.records.row import content_id
@@ -68,7 +69,8 @@ def settled(debate: Debate, grades: list[Grade | None], verdicts: Mapping[str, b
     def grade(turn: Turn, by_rules: Grade | None) -> Grade | None:
         if by_rules is None or not by_rules.undecided or by_rules.answer is None:
             return by_rules
-        verdict = verdicts.get(item_id(debate.question, by_rules.answer, turn.reply if sees == "trace" else None))
+        trace = after_reasoning(turn.reply) if sees == "trace" else None
+        verdict = verdicts.get(item_id(debate.question, by_rules.answer, trace))
         return by_rules if verdict is None else Grade(by_rules.answer, verdict, undecided=False, by_verifier=True)
 
     return [grade(turn, by_rules) for turn, by_rules in zip(debate.turns, grades, strict=True)]

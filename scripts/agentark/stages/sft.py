@@ -35,11 +35,6 @@ def work(args: argparse.Namespace) -> None:
     if settings.validation_questions:
         validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
         parents += [args.validation]
-        if not validation:
-            raise UserError(
-                f"{args.validation}: no question to validate on; give the dataset a `validation` part, or leave "
-                "sft.validation_questions out"
-            )
     tokenizer = open_tokenizer(folder)
     rows, counts = sft.encode_all(read_rows(args.set, TrainingExample), tokenizer, settings.max_length)
     if not rows:
@@ -75,7 +70,7 @@ def work(args: argparse.Namespace) -> None:
             **counts,
             "updates": len(log),
             "examples_trained": len(trained_on),
-            "loss_tokens": sum(map(sft.n_trained, trained_on)),
+            "loss_tokens": sum(sft.n_trained(row, settings) for row in trained_on),
             **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"]),
         },
     )

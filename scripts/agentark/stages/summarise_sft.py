@@ -40,7 +40,7 @@ def work(args: argparse.Namespace) -> None:
 
 def curves_of(path: Path) -> pd.DataFrame:
     """A row for every update, with its validation; that before the first update is row 0."""
-    rows = pd.read_csv(path.with_name("metrics.csv"))[["step", *CURVES]]
+    rows = pd.read_csv(path.with_name("metrics.csv")).reindex(columns=["step", *CURVES])
     seen = pd.read_csv(path.with_name("validation.csv"))
     if len(seen):
         rows = rows.merge(seen, how="outer", on="step")
@@ -61,7 +61,7 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
         "loss_tokens": facts["loss_tokens"],
         "passes": facts["examples_trained"] / facts["used"],
         **{
-            f"{name}_{when}": facts[name][when]
+            f"{name}_{when}": facts.get(name, {}).get(when)
             for name in ("nll_reasoning", "nll_answer")
             for when in ("first", "last")
         },

@@ -17,6 +17,7 @@ from agentark.debates import scheduler
 from agentark.debates.asking import asking, unexpected
 from agentark.engines.chat import Chat
 from agentark.grading import verifier
+from agentark.grading.reading import after_reasoning
 from agentark.provenance import manifests
 from agentark.records.debates import Debate
 from agentark.records.files import read_rows, write_json, write_rows, write_text
@@ -131,7 +132,7 @@ def found(debates: Path, settings: Traces) -> Iterator[Item]:
     for debate in read_rows(debates, Debate):
         for turn, grade in zip(debate.turns, verdicts_of(debate), strict=True):
             if grade is not None and grade.answer is not None:
-                trace = turn.reply if settings.verifier_sees == "trace" else None
+                trace = after_reasoning(turn.reply) if settings.verifier_sees == "trace" else None
                 name = verifier.item_id(debate.question, grade.answer, trace)
                 yield name, debate.question, grade.answer, trace, None if grade.undecided else grade.correct
 

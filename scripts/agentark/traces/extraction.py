@@ -169,9 +169,8 @@ def as_correction(trace: Trace, traces: Sequence[Trace]) -> tuple[str, int]:
     """
     text, answer_start = as_completion(trace)
     turned = trace.turned_round or 0
-    attempts = [
-        t for t in traces if t.agent == trace.agent and t.round < turned and t.kind == "wrong" and not t.truncated
-    ]
+    before = [t for t in traces if t.agent == trace.agent and t.round < turned and t.kind == "wrong"]
+    attempts = [t for t in before if t.text.strip() and not t.truncated]
     if trace.kind != "corrective" or not attempts:
         return text, answer_start
     attempt = max(attempts, key=lambda t: t.round)

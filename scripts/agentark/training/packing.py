@@ -6,7 +6,7 @@ once for each example.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -16,17 +16,21 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 _NAME = "each_example_by_itself"
-_LAYERS = {"full_attention", "sliding_attention"}
+FAMILIES = {
+    "gemma", "gemma3_text", "gpt2", "granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe",
+    "smollm3",
+}  # fmt: skip
+"""Those of which tests/unit/training/test_packing.py shows that nothing but attention reads other tokens. In other
+models something may: a state (Mamba, RecurrentGemma), linear attention (Qwen3-Next), a mask that is learnt (Doge)."""
 
 
 def prepare(model: PreTrainedModel) -> bool:
-    """Let a model read packed rows, if every one of its layers is attention that takes another implementation.
+    """Let a model read packed rows.
 
     Returns:
-        Whether it does; a model that mixes tokens in other ways (state spaces, linear or chunked attention) does not.
+        Whether it does: it is of a family that is known to, and its attention is PyTorch's.
     """
-    layers = getattr(model.config.get_text_config(), "layer_types", None) or _LAYERS
-    if model.config._attn_implementation != "sdpa" or not model._supports_attention_backend or set(layers) - _LAYERS:
+    if model.config.model_type not in FAMILIES or model.config._attn_implementation != "sdpa":
         return False
     model.set_attn_implementation(_NAME)
     return True
@@ -44,19 +48,19 @@ def unpacked(model: PreTrainedModel | PeftModel) -> Iterator[None]:
         base.set_attn_implementation(_NAME)
 
 
-def places(rows: list[Tensor]) -> dict[str, Tensor]:
+def places(rows: list[Tensor]) -> dict[str, Any]:
     """Where tokens of a packed row stand.
 
     Args:
         rows: (T_i,) token ids, one tensor an example.
 
     Returns:
-        `position_ids` (1, sum T_i), and `starts` (N + 1,): where each example begins, and where the last one ends.
+        `position_ids` (1, sum T_i), and `starts`, N + 1 numbers: where each example begins, and where the last one
+        ends.
     """
-    lengths = [len(row) for row in rows]
     return {
-        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "starts": torch.tensor([0, *lengths]).cumsum(0),
+        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
+        "starts": list(accumulate(map(len, rows), initial=0)),
     }
 
 

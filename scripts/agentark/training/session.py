@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -106,12 +107,13 @@ class Watch(TrainerCallback):
         tokens, self._tokens = state.num_input_tokens_seen - self._tokens, state.num_input_tokens_seen
         now = time.monotonic()
         seconds, self._logged = now - self._logged, now
-        spent = {"tokens_read": tokens * processes.count(), "seconds": seconds}
+        # Where the trainer does not count, as many in every process: updates of equal size are shared out evenly.
+        spent = {"tokens_read": logs.get("tokens_read", tokens * processes.count()), "seconds": seconds}
         # In the trainer's history too, which a resumed run has its first rows from.
         state.log_history[-1] |= spent
         self.rows.append({**logs, **spent, "step": state.global_step})
         reward = "" if logs.get("reward") is None else f"  reward {logs['reward']:.3f}"
-        self._progress.update(tokens=tokens * processes.count(), note=f"loss {logs['loss']:.4f}{reward}")
+        self._progress.update(tokens=int(spent["tokens_read"]), note=f"loss {logs['loss']:.4f}{reward}")
 
 
 def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, parents: list[Path]) -> Path:
@@ -130,26 +132,35 @@ def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, 
 
 
 def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
-    """Train, or go on from the last checkpoint that was written to its end, the trainer writes its state last, and that
-    can be read.
+    """Train, or go on from the last whole checkpoint.
+
+    The trainer writes its state last, so one without it was not written to its end.
 
     Raises:
         StoppedError: the deadline came first; what was done is saved.
     """
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
-    written = {int(path.parent.name[11:]): path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")}
-    newest = None
-    for update, folder in sorted(written.items(), reverse=True):
-        if _can_be_read(folder):
-            newest = folder
-            say(f"{watch.stage:<12} goes on from update {update}")
-            break
-        say(f"{watch.stage:<12} the checkpoint of update {update} is damaged, and left aside: {folder}")
+    # One process looks, and tells the others: it may throw one away.
+    (update,) = processes.largest(_last_whole(checkpoints, watch.stage) if processes.is_first() else 0)
+    newest = checkpoints / f"checkpoint-{update}" if update else None
+    if newest:
+        say(f"{watch.stage:<12} goes on from update {update}")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     if watch.stopped:
         done = f"{trainer.state.global_step} of {trainer.state.max_steps} updates"
         raise StoppedError(f"stopped by {watch.stopped} after {done}, which are saved; the same command goes on")
+
+
+def _last_whole(checkpoints: Path, stage: str) -> int:
+    """The update of the last checkpoint that can be read; 0 = there is none."""
+    written = [int(path.parent.name.rpartition("-")[2]) for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    for update in sorted(written, reverse=True):
+        if _can_be_read(checkpoints / f"checkpoint-{update}"):
+            return update
+        say(f"{stage:<12} the checkpoint of update {update} is damaged, and thrown away")
+        shutil.rmtree(checkpoints / f"checkpoint-{update}")
+    return 0
 
 
 def _can_be_read(checkpoint: Path) -> bool:
@@ -157,7 +168,8 @@ def _can_be_read(checkpoint: Path) -> bool:
     try:
         for path in checkpoint.rglob("*"):
             if path.suffix == ".safetensors":
-                safe_open(path, "pt").__exit__(None, None, None)
+                with safe_open(path, "pt"):
+                    pass
             elif path.suffix in (".pt", ".pth", ".bin"):
                 ZipFile(path).close()
             elif path.suffix == ".json":

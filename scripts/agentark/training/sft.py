@@ -10,6 +10,7 @@ Differs from TRL's trainer, which has no token weights: `compute_loss` is ours, 
 an update are here the three weighted totals that `sft_loss` divides by.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
@@ -31,7 +34,7 @@ from agentark.records.sets import TrainingExample
 from agentark.training import packing, processes, session, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn, render
-from agentark.training.validation import Validation
+from agentark.training.validation import Validation, validated
 
 
 def sft_loss(
@@ -143,8 +146,8 @@ def collate(rows: list[dict[str, Any]], pad_token_id: int | None) -> dict[str, A
 
 def inputs_of(batch: dict[str, Any]) -> dict[str, Any]:
     """What a model reads of a micro-batch, and the labels."""
-    found = {key: batch[key] for key in ("input_ids", "attention_mask", "position_ids", "labels") if key in batch}
-    return found | ({"starts": batch["starts"].tolist()} if "starts" in batch else {})
+    read = ("input_ids", "attention_mask", "position_ids", "starts", "labels")
+    return {key: batch[key] for key in read if key in batch}
 
 
 def n_tokens(batch: dict[str, Any]) -> int:
@@ -184,12 +187,20 @@ class TraceTrainer(SFTTrainer):
 
     def __init__(self, settings: Sft, **options: Any) -> None:
         self.settings = settings
-        self._nll_sums = torch.zeros(4)
+        self._sums = torch.zeros(5, dtype=torch.float64)
         super().__init__(**options)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthSorted:
         lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
         return LengthSorted(lengths, self.settings.batch_size, self.args.seed)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer,
+                lambda update: share_of_rate(update, num_training_steps, self.settings),
+            )
+        return self.lr_scheduler
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor:
         keys = ("weight", "reasoning", "answer")
@@ -225,32 +236,41 @@ class TraceTrainer(SFTTrainer):
         self.state.num_input_tokens_seen += n_tokens(inputs)
         with torch.no_grad():
             terms = [-(logps * reasoning).sum(), reasoning.sum(), -(logps * answer).sum(), answer.sum()]
-            self._nll_sums += torch.stack(terms).cpu()
+            self._sums += torch.stack([*terms, torch.tensor(n_tokens(inputs), device=logps.device)]).cpu()
         # Gradients are averaged over processes, but the totals are already theirs together.
         return loss * self.accelerator.num_processes
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            sums = self.accelerator.reduce(self._nll_sums.to(self.accelerator.device), reduction="sum")
-            reasoning_nll, n_reasoning, answer_nll, n_answer = sums.tolist()
-            logs["nll_reasoning"] = reasoning_nll / n_reasoning if n_reasoning else 0.0
-            logs["nll_answer"] = answer_nll / n_answer if n_answer else 0.0
-            self._nll_sums.zero_()
+            sums = self.accelerator.reduce(self._sums.to(self.accelerator.device), reduction="sum")
+            reasoning_nll, n_reasoning, answer_nll, n_answer, n_read = sums.tolist()
+            # Answers alone have no reasoning, and so no likelihood of it.
+            logs |= {"nll_reasoning": reasoning_nll / n_reasoning} if n_reasoning else {}
+            logs |= {"nll_answer": answer_nll / n_answer} if n_answer else {}
+            logs["tokens_read"] = n_read
+            self._sums.zero_()
         super().log(logs, start_time)
 
 
-SCHEDULES: dict[str, dict[str, Any]] = {
-    "cosine": {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}},
-    "linear": {"lr_scheduler_type": "linear"},
-    "constant": {"lr_scheduler_type": "constant_with_warmup"},
-}
+def share_of_rate(update: int, n_updates: int, settings: Sft) -> float:
+    """What an update, counted from 0, has of `sft.learning_rate`.
+
+    None has 0, as the first one has in transformers' schedules: a training of one update learns.
+    """
+    n_warm = math.ceil(settings.warmup * n_updates)
+    if update < n_warm:
+        return (update + 1) / n_warm
+    gone = (update - n_warm) / max(1, n_updates - n_warm)
+    if settings.schedule == "cosine":
+        return 0.1 + 0.9 * (1 + math.cos(math.pi * gone)) / 2
+    return 1 - gone if settings.schedule == "linear" else 1.0
 
 
 def updates(rows: list[dict[str, Any]], settings: Sft, seed: int) -> list[list[int]]:
     """The rows of each update, by number: `epochs` passes, or as many updates as come nearest to the budget."""
     sampler = LengthSorted([len(row["input_ids"]) for row in rows], settings.batch_size, seed)
     budget = settings.examples or settings.loss_tokens
-    worth = [1 if settings.examples else n_trained(row) for row in rows]
+    worth = [1 if settings.examples else n_trained(row, settings) for row in rows]
     planned: list[list[int]] = []
     spent = epoch = 0
     while spent < budget if budget else epoch < settings.epochs:
@@ -267,9 +287,10 @@ def updates(rows: list[dict[str, Any]], settings: Sft, seed: int) -> list[list[i
     return planned
 
 
-def n_trained(row: dict[str, Any]) -> int:
+def n_trained(row: dict[str, Any], settings: Sft) -> int:
     """Tokens of an encoded example that the loss is about."""
-    return len(row["input_ids"]) - row["completion_from"]
+    answer_alone = settings.loss == "answer" or (settings.loss == "separate" and settings.reasoning_weight == 0)
+    return len(row["input_ids"]) - row["answer_from" if answer_alone else "completion_from"]
 
 
 def fit(
@@ -295,8 +316,6 @@ def fit(
         **processes.shares(settings.batch_size, settings.micro_batch_size, "sft.batch_size"),
         max_steps=len(updates(rows, settings, seed)),
         learning_rate=settings.learning_rate,
-        **SCHEDULES[settings.schedule],
-        warmup_steps=settings.warmup,
         adam_beta2=0.95,
         max_length=None,
         remove_unused_columns=False,
@@ -316,5 +335,5 @@ def fit(
         trainer.add_callback(Validation(trainer, tokenizer, validation, settings.max_length))
     watch = session.Watch("sft")
     session.train(trainer, watch, checkpoints)
-    validated = [row for row in trainer.state.log_history if "validation_accuracy" in row]
-    return trainer.model, watch.rows, validated
+    seen = [{"step": step, "validation_accuracy": share} for step, share in validated(trainer.state).items()]
+    return trainer.model, watch.rows, seen

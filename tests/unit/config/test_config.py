@@ -179,6 +179,20 @@ SMALL_SFT = {"sft": {"epochs": 3}}
         ({"recipes": {"r": ["rsft"]}}, "recipes.r is the same as `rsft`"),
         ({"recipes": {"pad": ["pad", "da"]}}, "recipes.pad has the name of a method: end it with `pad`"),
         ({"models": {"small": {"source": "Qwen/Qwen3-8B", "thinking": True}}}, "thinks before it answers"),
+        (
+            {
+                "datasets": {"sums": {"source": "reasoning-gym:chain_sum", "train": 4, "test": 2}},
+                "sft": {"validation_questions": 2},
+            },
+            "train_sets: datasets.sums has no questions for sft.validation_questions",
+        ),
+        (
+            {
+                "models": MINIMAL["models"] | {"big": {"source": "Qwen/Qwen3-8B", "thinking": True}},
+                "traces": {"verifier": "big"},
+            },
+            "traces.verifier: `big` thinks before it answers, and is asked for one word",
+        ),
         ({"sft": {"examples": 100, "loss_tokens": 100}}, "a training has one budget"),
         ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
         ({"compare": {"pad": ["pad"]}}, "compared with itself"),

@@ -20,7 +20,7 @@ from agentark.sets import controls, examples, rl_prompts
 from agentark.sets.trajectories import of_first_agents
 from agentark.stages import sets as sets_stage
 from agentark.stages import traces as traces_stage
-from agentark.traces.extraction import as_completion, traces_of
+from agentark.traces.extraction import as_completion, as_correction, traces_of
 
 QUESTION = Question(
     question_id=question_id("2 + 3 + 4?"),
@@ -176,6 +176,13 @@ def test_a_corrective_trace_as_an_arc_holds_attempt_doubt_and_revision() -> None
     )
     assert row.completion[row.answer_start :] == "The answer is 9."
     assert all(row.completion.count("Wait") == 0 for row in made("rsft", list(traces_of(told)), "exclude"))
+
+
+def test_an_attempt_that_was_only_thought_is_no_part_of_an_arc() -> None:
+    debate = held(turn(0, 1, "<think>2 + 3 = 6</think>"), turn(1, 1, RIGHT), turn(0, 2, RIGHT), turn(1, 2, RIGHT))
+    rows = list(traces_of(debate))
+    corrected = next(t for t in rows if t.kind == "corrective")
+    assert as_correction(corrected, rows) == as_completion(corrected)
 
 
 def test_each_control_takes_what_it_says() -> None:

@@ -173,7 +173,7 @@ def test_no_message_can_pose_as_several(folder, family):
     assert len(posing) > len(plain)
 
 
-def test_the_end_of_a_turn_is_trained_and_ends_the_student_in_every_engine(folder, family, tmp_path, float32):
+def test_the_end_of_a_turn_is_trained_and_engines_are_told_of_it(folder, family, tmp_path, float32):
     tokenizer = open_tokenizer(folder)
     ending = tokenizer.convert_tokens_to_ids(family.ending)
     assert end_of_turn(tokenizer) == family.ending

@@ -40,8 +40,12 @@ def launch(
 
 
 def losses(folder: Path) -> list[float]:
-    with (folder / "metrics.csv").open() as handle:
-        return [float(row["loss"]) for row in csv.DictReader(handle)]
+    return logged(folder, "loss")
+
+
+def logged(folder: Path, key: str, file: str = "metrics.csv") -> list[float]:
+    with (folder / file).open() as handle:
+        return [float(row[key]) for row in csv.DictReader(handle)]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +59,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sft_arguments(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
     folder = tmp_path_factory.mktemp("sft")
-    write_text(folder / "sft.json", test_sft.settings(batch_size=4, micro_batch_size=1).model_dump_json())
+    chosen = test_sft.settings(batch_size=4, micro_batch_size=1, validation_questions=1)
+    write_text(folder / "sft.json", chosen.model_dump_json())
     write_rows(folder / "set.jsonl", [test_sft.example(i, weight=0.5 + i % 2) for i in range(8)])
-    return ["--config", folder / "sft.json", "--model", model, "--set", folder / "set.jsonl"]
+    # Fewer questions than processes, so that one of them has none.
+    write_rows(folder / "validation.jsonl", [test_sft.asked(1)])
+    return [
+        *("--config", folder / "sft.json", "--model", model, "--set", folder / "set.jsonl"),
+        *("--validation", folder / "validation.jsonl"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +83,8 @@ def test_two_processes_train_what_one_does(
 ) -> None:
     launch("sft", 2, tmp_path, *sft_arguments, zero=zero)
     assert losses(tmp_path) == pytest.approx(losses(alone), rel=1e-2)
+    assert logged(tmp_path, "tokens_read") == logged(alone, "tokens_read")
+    assert [logged(folder, "step", "validation.csv") for folder in (tmp_path, alone)] == [[0, 2, 4]] * 2
     together, single = (load_file(path / "model" / "model.safetensors") for path in (tmp_path, alone))
     base = load_file(sft_arguments[3].parent / "model" / "model.safetensors")
     assert together.keys() == single.keys()

@@ -14,6 +14,7 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.questions import Question
 from agentark.records.sets import TrainingExample
+from agentark.running.deadline import StoppedError
 from agentark.stages import sft as program
 from agentark.stages import summarise_sft
 from agentark.training import session, sft, weights
@@ -207,9 +208,17 @@ def test_the_rate_rises_and_falls_as_the_config_says(folder, tokenizer, tmp_path
     rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
     chosen = settings(schedule=schedule, warmup=0.25, batch_size=2, micro_batch_size=2)
     rates = [row["learning_rate"] / 3e-3 for row in trained(folder, tokenizer, rows, chosen, tmp_path)[1]]
-    assert rates[:3] == pytest.approx([0, 0.5, 1])
+    assert rates[:3] == pytest.approx([0.5, 1, 1])
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[-1] == pytest.approx(last, abs=0.01)
+
+
+def test_a_training_of_one_update_learns(folder, tokenizer, tmp_path):
+    rows, _ = sft.encode_all([example(i) for i in range(4)], tokenizer, 128)
+    model, log = trained(folder, tokenizer, rows, settings(examples=1), tmp_path)
+    assert [row["learning_rate"] for row in log] == [3e-3]
+    before = open_model(folder)
+    assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), model.parameters(), strict=True))
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_questions(folder, tokenizer, tmp_path):
@@ -319,6 +328,26 @@ def test_validation_changes_no_update(folder, tokenizer, tmp_path, float32):
     assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
 
 
+def test_a_pass_at_whose_end_a_training_was_stopped_is_validated_when_it_goes_on(
+    folder, tokenizer, tmp_path, float32, monkeypatch
+):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+
+    class Stops:
+        def why_stop(self):
+            return "the time limit" if len(begun) == 2 else None
+
+    begun = []
+    monkeypatch.setattr(session, "Deadline", Stops)
+    monkeypatch.setattr(session.Watch, "on_step_begin", lambda watch, args, state, control, **_: begun.append(state))
+    model, _ = weights.open_for_training(folder)
+    with pytest.raises(StoppedError, match="after 2 of 4 updates"):
+        sft.fit(model, tokenizer, rows, settings(), 0, tmp_path, [asked(1), asked(2)])
+    model, _ = weights.open_for_training(folder)
+    *_, validated = sft.fit(model, tokenizer, rows, settings(), 0, tmp_path, [asked(1), asked(2)])
+    assert [row["step"] for row in validated] == [0, 2, 4]
+
+
 def run(folder, tmp_path, examples, chosen, out=None) -> int:
     write_text(tmp_path / "sft.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", examples)
@@ -367,10 +396,26 @@ def test_a_budget_of_tokens_is_the_same_for_short_and_for_long_traces(tokenizer)
     spent = []
     for reasoning in ("", "first add, which gives " * 6):
         rows, _ = sft.encode_all([example(i, reasoning) for i in range(8)], tokenizer, 256)
-        planned = sft.updates(rows, settings(loss_tokens=4000), seed=0)
-        spent.append((len(planned), sum(sft.n_trained(rows[i]) for update in planned for i in update)))
+        chosen = settings(loss_tokens=4000)
+        planned = sft.updates(rows, chosen, seed=0)
+        spent.append((len(planned), sum(sft.n_trained(rows[i], chosen) for update in planned for i in update)))
     assert spent[0][0] > 3 * spent[1][0]
     assert [tokens for _, tokens in spent] == pytest.approx([4000, 4000], abs=4 * 100)
+
+
+@pytest.mark.parametrize("alone", [{"loss": "answer"}, {"loss": "separate", "reasoning_weight": 0.0}])
+def test_reasoning_that_is_not_trained_is_in_no_budget(tokenizer, alone):
+    (row,), _ = sft.encode_all([example(7, "first add, which gives " * 6)], tokenizer, 256)
+    answer = tokenizer("The answer is 7.<|im_end|>")["input_ids"]
+    assert sft.n_trained(row, settings(**alone)) == pytest.approx(len(answer), abs=1)
+    assert sft.n_trained(row, settings()) > 5 * len(answer)
+
+
+def test_answers_alone_have_no_likelihood_of_a_reasoning(folder, tokenizer, tmp_path):
+    rows, _ = sft.encode_all([example(i, "") for i in range(4)], tokenizer, 128)
+    _, log = trained(folder, tokenizer, rows, settings(), tmp_path)
+    assert "nll_reasoning" not in log[0]
+    assert log[0]["nll_answer"] > 0
 
 
 def test_a_training_is_on_what_was_planned(folder, tokenizer, tmp_path, monkeypatch):
