@@ -21,6 +21,7 @@ argparse-dataclass==2.0.0
 astor==0.8.1
 attrs==26.1.0
 bfi==1.0.4
+bitsandbytes==0.50.2
 blake3==1.0.11
 cachetools==8.0.1
 cbor2==6.3.0

@@ -43,9 +43,15 @@ class Sft(Section):
     )
     max_length: int = Field(2048, ge=16, description="tokens of prompt and completion; longer examples are left out")
     lora_rank: int | None = Field(None, ge=1, description="train a LoRA adapter of this rank; none = all weights")
+    load_in_4bit: bool = Field(
+        False,
+        description="QLoRA: the weights under the adapter in 4 bits (NF4) while it is trained, a quarter of the memory",
+    )
 
     @model_validator(mode="after")
-    def _one_budget(self) -> "Sft":
+    def _fits_together(self) -> "Sft":
         if self.examples and self.loss_tokens:
             raise ValueError("examples and loss_tokens: a training has one budget; leave one of them out")
+        if self.load_in_4bit and self.lora_rank is None:
+            raise ValueError("load_in_4bit: weights in 4 bits cannot be trained themselves; give a lora_rank")
         return self

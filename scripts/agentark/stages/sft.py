@@ -45,7 +45,7 @@ def work(args: argparse.Namespace) -> None:
         )
     say(f"sft          {counts['used']} of {counts['examples']} examples, {counts['too_long']} too long")
 
-    model, stored = weights.open_for_training(folder)
+    model, stored = weights.open_in_4bit(folder) if settings.load_in_4bit else weights.open_for_training(folder)
     checkpoints = session.checkpoint_folder(args.manifest, "sft", settings, args.seed, parents)
     model, log, validated = sft.fit(model, tokenizer, rows, settings, args.seed, checkpoints, validation)
 

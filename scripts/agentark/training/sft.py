@@ -331,6 +331,10 @@ def fit(
         processing_class=tokenizer,
         peft_config=weights.lora(settings.lora_rank),
     )
+    for parameter in trainer.model.parameters():
+        # TRL rounds adapters of 4-bit weights to bfloat16, which loses small updates.
+        if parameter.requires_grad and settings.load_in_4bit:
+            parameter.data = parameter.data.float()
     if validation:
         trainer.add_callback(Validation(trainer, tokenizer, validation, settings.max_length))
     watch = session.Watch("sft")

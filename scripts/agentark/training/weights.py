@@ -4,6 +4,7 @@ Weights that are themselves bfloat16 lose small updates (a step of 1e-6 is below
 copy is float32 whatever the input; only products run in bfloat16, where the hardware is faster in it.
 """
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import local_models
+from agentark.errors import UserError
 from agentark.records.files import atomic_path
 from agentark.training import processes
 from agentark.training.rendering import end_ids
@@ -31,6 +33,33 @@ def open_for_training(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
     model = local_models.open_model(folder)
     stored = torch.float32 if model.dtype == torch.float32 else torch.bfloat16
     return master_copy(model), stored
+
+
+def open_in_4bit(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
+    """The model with its linear layers in 4 bits (QLoRA, arXiv 2305.14314), to be trained by adapters.
+
+    Raises:
+        UserError: bitsandbytes is not installed, or the weights would be shared out.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("sft.load_in_4bit needs bitsandbytes, which is not installed: pip install bitsandbytes")
+    if processes.zero_stage() == 3:
+        raise UserError(
+            "sft.load_in_4bit: weights in 4 bits cannot be shared out by ZeRO-3; write `zero: 0` for this size in "
+            "hardware.sizes, and as few GPUs as they need"
+        )
+    dtype = local_models.faster_dtype()
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    model = local_models.open_model(
+        folder, dtype, quantization_config=quantization, device_map={"": local_models.device()}
+    )
+    before = AutoConfig.from_pretrained(folder, trust_remote_code=False).dtype
+    return model, torch.float32 if before in (None, torch.float32) else torch.bfloat16
 
 
 def master_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -50,12 +79,34 @@ def save(
 ) -> None:
     """Write a self-contained model folder, adapters merged (in float32, before rounding), tokenizer and template in."""
     if isinstance(model, PeftModel):
-        model = model.merge_and_unload()
+        in_4bit = getattr(model.get_base_model(), "is_loaded_in_4bit", False)
+        model = _out_of_4bit(model) if in_4bit else model.merge_and_unload()
     model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     # What a student was trained to end its turn with must end it in every engine.
     model.generation_config.eos_token_id = end_ids(model, tokenizer)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@torch.no_grad()
+def _out_of_4bit(model: PeftModel) -> PreTrainedModel:
+    """What was trained, in float32: adapters on weights as 4 bits hold them, not on those that they were made from.
+
+    peft's own merging would round the sum to 4 bits, and most of what the adapter learnt away.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from peft.tuners.lora import Linear4bit
+
+    base = model.get_base_model()
+    whole = local_models.open_model(Path(base.name_or_path), torch.float32)
+    for name, layer in base.named_modules():
+        if isinstance(layer, Linear4bit):
+            weight = layer.base_layer.weight
+            merged = (
+                dequantize_4bit(weight.data, weight.quant_state).float() + layer.get_delta_weight("default").float()
+            )
+            whole.get_submodule(name).weight.copy_(merged)
+    return whole
 
 
 def keep(model: nn.Module, path: Path) -> None:

@@ -193,6 +193,7 @@ SMALL_SFT = {"sft": {"epochs": 3}}
             },
             "traces.verifier: `big` thinks before it answers, and is asked for one word",
         ),
+        ({"sft": {"load_in_4bit": True}}, "cannot be trained themselves; give a lora_rank"),
         ({"sft": {"examples": 100, "loss_tokens": 100}}, "a training has one budget"),
         ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
         ({"compare": {"pad": ["pad"]}}, "compared with itself"),

@@ -17,7 +17,7 @@ from agentark.records.sets import TrainingExample
 from agentark.running.deadline import StoppedError
 from agentark.stages import sft as program
 from agentark.stages import summarise_sft
-from agentark.training import session, sft, weights
+from agentark.training import packing, session, sft, weights
 from agentark.training.logprobs import token_logps
 from agentark.training.rendering import end_of_turn
 
@@ -456,6 +456,32 @@ def test_the_study_has_a_line_and_a_curve_for_each_student(folder, tmp_path):
     assert curves.loc[curves["validation_accuracy"].notna(), "step"].tolist() == [0, 2, 4, 6]
     assert table["validation_last"].isna().tolist() == [True, False]
     assert "<svg" in (tmp_path / "sft.svg").read_text()
+
+
+def test_adapters_on_4_bits_are_saved_as_they_were_trained(folder, tokenizer, tmp_path, float32):
+    rows, _ = sft.encode_all([example(i) for i in range(8)], tokenizer, 128)
+    chosen = settings(lora_rank=8, load_in_4bit=True, epochs=12, learning_rate=3e-2)
+    model, stored = weights.open_in_4bit(folder)
+    assert stored == torch.float32
+    model, log, _ = sft.fit(model, tokenizer, rows, chosen, 0, tmp_path / "checkpoints")
+    assert log[-1]["loss"] < 0.95 * log[0]["loss"]
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+    weights.save(model, tokenizer, tmp_path / "student", stored)
+    ids = torch.tensor([rows[0]["input_ids"].tolist()])
+    with packing.unpacked(model):
+        trained_logits = model.eval()(ids).logits
+    student = open_model(tmp_path / "student")
+    torch.testing.assert_close(student(ids).logits, trained_logits, atol=1e-3, rtol=1e-3)
+    assert (open_model(folder)(ids).logits - trained_logits).abs().max() > 0.1
+
+
+def test_program_trains_in_4_bits_or_says_what_is_missing(folder, tmp_path, monkeypatch, capfd):
+    chosen = settings(lora_rank=2, load_in_4bit=True)
+    assert run(folder, tmp_path, [example(i) for i in range(6)], chosen) == 0
+    assert not any("4bit" in str(value) for value in json.loads((tmp_path / "out/model/config.json").read_text()))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    assert run(folder, tmp_path, [example(i) for i in range(6)], chosen, tmp_path / "other" / "manifest.json") == 1
+    assert "needs bitsandbytes, which is not installed" in capfd.readouterr().err
 
 
 def test_program_says_why_there_is_nothing_to_train_on(folder, tmp_path, capfd):
