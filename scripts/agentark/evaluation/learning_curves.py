@@ -39,6 +39,8 @@ def plotted(curves: pd.DataFrame, panels: dict[str, str]) -> plt.Figure:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
         if name not in curves:
+            axis.set_axis_off()
+            axis.text(0, 0.9, "not measured", size=8, color="#8c8c8c")
             continue
         for number, (about, arm) in enumerate(arms):
             for place, (_, one) in enumerate(arm.groupby("seed")):
