@@ -34,6 +34,7 @@ localrules:
     summarise,
     summarise_debates,
     summarise_sets,
+    summarise_sft,
     summarise_prm,
     summarise_pad,
     summarise_verification,

@@ -53,11 +53,13 @@ def train(tmp_path: Path):
     settings = Sft(batch_size=2, micro_batch_size=2, epochs=2, max_length=128)
     write_text(tmp_path / "sft.json", settings.model_dump_json())
     write_rows(tmp_path / "set.jsonl", [example(i) for i in range(6)])
+    write_rows(tmp_path / "validation.jsonl", [])
 
     def run(where: str) -> int:
         out = tmp_path / where
         return sft.main(
-            f"--config {tmp_path}/sft.json --model {model} --set {tmp_path}/set.jsonl --seed 0 "
+            f"--config {tmp_path}/sft.json --model {model} --set {tmp_path}/set.jsonl "
+            f"--validation {tmp_path}/validation.jsonl --seed 0 "
             f"--manifest {out}/manifest.json --log {out}/log".split()
         )
 
