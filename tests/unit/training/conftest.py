@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from agentark.engines import local_models
+from agentark.training import prm
 from tests import tiny_model
 
 
@@ -22,3 +24,13 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 @pytest.fixture
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_models, "multiplies_bf16", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def prm_folder(folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("prm") / "model"
+    target.mkdir()
+    torch.manual_seed(0)
+    model, stored = prm.open_backbone(folder)
+    prm.save_prm(model, tokenizer, target, stored)
+    return target

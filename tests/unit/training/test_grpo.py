@@ -1,5 +1,3 @@
-import csv
-import json
 import math
 import statistics
 
@@ -9,15 +7,12 @@ import torch
 from agentark.config.grpo import Grpo
 from agentark.engines import local_models
 from agentark.engines.chat_template import prompt_ids
-from agentark.engines.local_models import open_model, open_tokenizer
+from agentark.engines.local_models import open_model
 from agentark.engines.prompts import solve_messages
 from agentark.errors import UserError
 from agentark.grading.grades import Grade
-from agentark.provenance import manifests
-from agentark.records.files import write_rows, write_text
 from agentark.records.questions import Question
-from agentark.records.sets import PassRate, RlPrompt
-from agentark.stages import grpo as program
+from agentark.records.sets import RlPrompt
 from agentark.traces.steps import split_steps
 from agentark.training import grpo, prm, prm_scoring, resampling, rollout_rewards, rollouts, session, weights
 from agentark.training.advantages import ScoredRollout, token_advantages, whiten
@@ -164,16 +159,6 @@ def test_policy_learns_what_is_rewarded_unless_the_kl_holds_it(folder, tokenizer
     assert held[-1]["kl"] < 0.1
 
 
-@pytest.fixture(scope="module")
-def prm_folder(folder, tokenizer, tmp_path_factory):
-    target = tmp_path_factory.mktemp("prm") / "model"
-    target.mkdir()
-    torch.manual_seed(0)
-    model, stored = prm.open_backbone(folder)
-    prm.save_prm(model, tokenizer, target, stored)
-    return target
-
-
 def test_rewards_are_of_each_completion(prm_folder):
     asked = prompts()
     model, tokenizer = prm.load_prm(prm_folder)
@@ -314,103 +299,6 @@ def test_what_is_no_number_stops_the_training_and_says_where(folder, tokenizer, 
         fit(folder, tokenizer, lambda completions, **_: [0.0, 1.0] * 4, settings(), tmp_path)
 
 
-def run(folder, prm_folder, tmp_path, rows, chosen, rates=()) -> int:
-    write_text(tmp_path / "grpo.json", chosen.model_dump_json())
-    write_rows(tmp_path / "set.jsonl", rows)
-    write_rows(tmp_path / "rates.jsonl", rates)
-    write_rows(tmp_path / "validation.jsonl", [])
-    policy, reward_model = folder.parent / "manifest.json", prm_folder.parent / "manifest.json"
-    for path, kind, model in ((policy, "model", folder), (reward_model, "prm", prm_folder)):
-        manifests.write_manifest(path, kind=kind, stage="grpo", settings={}, parents=[], folder=model)
-    return program.main(
-        ["--config", str(tmp_path / "grpo.json"), "--policy", str(policy)]
-        + ["--prm", *([str(reward_model)] if chosen.asks_reward_model else [])]
-        + ["--rates", *([str(tmp_path / "rates.jsonl")] if rates else [])]
-        + ["--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"]
-        + ["--manifest", str(tmp_path / "out" / "manifest.json")]
-    )
-
-
-@pytest.mark.parametrize("lora_rank", [None, 2])
-def test_program_writes_a_self_contained_student(folder, prm_folder, tmp_path, lora_rank):
-    chosen = settings(
-        steps=2, beta=0.01, reward_weights={"process": 1, "verifiable": 0.5}, lora_rank=lora_rank, learning_rate=1e-2
-    )
-    assert run(folder, prm_folder, tmp_path, prompts(), chosen) == 0
-    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert written["facts"]["updates"] == 2
-    assert set(written["facts"]) >= set(program.LOGGED)
-    assert 0 <= written["facts"]["truncated_rate"]["last"] <= 1
-    student = tmp_path / "out" / "model"
-    assert set(written["files"]) == {file.name for file in student.iterdir()}
-    assert not any("adapter" in name for name in written["files"])
-    assert open_tokenizer(student).chat_template
-    pairs = zip(open_model(folder).parameters(), open_model(student).parameters(), strict=True)
-    assert any(not torch.equal(a, b) for a, b in pairs)
-    assert not (tmp_path / "out" / "checkpoints").exists()
-    assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
-
-
-def test_a_control_asks_no_reward_model(folder, prm_folder, tmp_path):
-    assert run(folder, prm_folder, tmp_path, prompts(), settings(algorithm="outcome")) == 0
-    with (tmp_path / "out" / "metrics.csv").open() as handle:
-        (row,) = csv.DictReader(handle)
-    assert "rewards/process/mean" not in row
-    assert row["reward"] == row["rewards/verifiable/mean"]
-    assert len(json.loads((tmp_path / "out" / "manifest.json").read_text())["parents"]) == 3
-
-
-@pytest.mark.parametrize(
-    ("wanted", "lacking", "taken"),
-    [
-        ("auto", "vLLM is not installed", "transformers"),
-        ("auto", None, "vllm"),
-        ("vllm", "vLLM is not installed", "vllm"),
-        ("transformers", None, "transformers"),
-    ],
-)
-def test_rollouts_are_by_vllm_where_it_is_installed(folder, prm_folder, tmp_path, monkeypatch, wanted, lacking, taken):
-    used, original = [], grpo.fit
-
-    def fit(model, tokenizer, prompts, rewards, chosen, *more, **options):
-        used.append(chosen.rollouts_by)
-        # What vLLM does is another test's; here it is who is asked.
-        by_hand = chosen.model_copy(update={"rollouts_by": "transformers"})
-        return original(model, tokenizer, prompts, rewards, by_hand, *more, **options)
-
-    monkeypatch.setattr(grpo, "fit", fit)
-    monkeypatch.setattr(program, "lacking_for_vllm", lambda: lacking)
-    assert run(folder, prm_folder, tmp_path, prompts(), settings(rollouts_by=wanted)) == 0
-    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert [written["facts"]["rollouts_by"]] == used == [taken]
-
-
-def test_program_says_when_too_few_questions_are_left(folder, prm_folder, tmp_path, capfd):
-    rows = [*prompts(1, pass_rate=0.5), *prompts(4, pass_rate=0.0)[1:]]
-    assert run(folder, prm_folder, tmp_path, rows, settings(pass_rate=[0.1, 0.9])) == 1
-    assert "1 of 4 questions have a pass rate" in capfd.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_program_goes_by_the_policys_own_rates_where_it_has_them(folder, prm_folder, tmp_path, monkeypatch):
-    """The debate found all of these neither easy nor hard; the fourth's rate could not be measured."""
-    asked = []
-    original = grpo.fit
-
-    def fit(model, tokenizer, prompts, *arguments, **options):
-        asked.extend(prompt.question_id for prompt in prompts)
-        return original(model, tokenizer, prompts, *arguments, **options)
-
-    monkeypatch.setattr(grpo, "fit", fit)
-    rates = [PassRate(question_id=str(i), rollouts=4, right=right) for i, right in enumerate((0, 1, 3))]
-    chosen = settings(pass_rate=[0.0, 0.75], pass_rates_of="policy")
-    assert run(folder, prm_folder, tmp_path, [*prompts(4, pass_rate=1.0)], chosen, rates) == 0
-    assert asked == ["0", "1", "2"]
-    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert written["facts"]["questions_in_pass_rate"] == 3
-    assert "../rates.jsonl" in written["parents"]
-
-
 @pytest.mark.parametrize("resample", [0, 5])
 def test_questions_whose_rollouts_earn_the_same_make_room_for_others(folder, tokenizer, tmp_path, seen, resample):
     chosen = settings(resample=resample, steps=2)
@@ -459,16 +347,6 @@ def test_a_replaced_row_takes_nothing_of_the_old_one():
 def test_rewards_that_nothing_could_give_do_not_differ():
     nan = math.nan
     assert resampling.alike(torch.tensor([1.0, 1.0, 0.0, 1.0, nan, nan, nan, 0.5]), 2) == [True, False, True, True]
-
-
-def test_a_prompt_that_leaves_no_room_for_an_answer_is_left_out_and_counted(folder, prm_folder, tmp_path):
-    long = RlPrompt(
-        question_id="long", question="1 + " * 2000, choices=None, gold="1", gold_type="number", pass_rate=0.5
-    )
-    chosen = settings(algorithm="outcome")
-    assert run(folder, prm_folder, tmp_path, [*prompts(2), long], chosen) == 0
-    facts = json.loads((tmp_path / "out" / "manifest.json").read_text())["facts"]
-    assert (facts["questions_in_pass_rate"], facts["questions_too_long"]) == (3, 1)
 
 
 def test_an_engine_that_does_not_start_is_said_and_nothing_takes_its_place(folder, tokenizer, tmp_path, monkeypatch):
