@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from agentark.config.sft import Sft
+from agentark.engines.local_models import open_tokenizer
 from agentark.errors import UserError
 from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
@@ -98,7 +99,7 @@ def grpo_arguments(model: Path, tmp_path: Path) -> list[str | Path]:
     reward_model, _ = prm.open_backbone(model.parent / "model")
     folder = tmp_path / "prm" / "model"
     folder.mkdir(parents=True)
-    prm.save_prm(reward_model, test_grpo.open_tokenizer(model.parent / "model"), folder, torch.float32)
+    prm.save_prm(reward_model, open_tokenizer(model.parent / "model"), folder, torch.float32)
     manifest = folder.parent / "manifest.json"
     manifests.write_manifest(manifest, kind="prm", stage="prm", settings={}, parents=[], folder=folder)
     write_rows(tmp_path / "set.jsonl", test_grpo.prompts())
