@@ -12,6 +12,7 @@ import reasoning_gym
 from agentark.config.models import Model
 from agentark.engines import local_models
 from agentark.engines.prompts import answer_statement
+from agentark.evaluation import canaries
 from agentark.records.questions import Question
 from agentark.stages.models import bring
 from agentark.traces.steps import split_steps
@@ -23,6 +24,7 @@ SHAPES = {
     "short traces, as the demo's": {"n_questions": 40, "n_traces": 6, "n_terms": 2},
     "each trace another": {"n_questions": 8, "n_traces": 18, "n_terms": 4},
     "agents agree": {"n_questions": 8, "n_traces": 18, "n_terms": 4, "repeats": 3},
+    "held out, with errors planted": {"n_questions": 16, "n_traces": 6, "n_terms": 4, "repeats": 2, "planted": True},
 }
 """Three agents of two rounds have 6 traces, and the paper's five of three rounds and more agents up to 60."""
 
@@ -45,9 +47,18 @@ def rows() -> Iterator[Row]:
 
 
 def solutions(
-    tokenizer: local_models.PreTrainedTokenizerBase, n_questions: int, n_traces: int, n_terms: int, repeats: int = 1
+    tokenizer: local_models.PreTrainedTokenizerBase,
+    n_questions: int,
+    n_traces: int,
+    n_terms: int,
+    repeats: int = 1,
+    planted: bool = False,
 ) -> Iterator[encoding.EncodedTrace]:
-    """Sums worked out term by term, some of them wrongly; of `repeats` traces all say the same."""
+    """Sums worked out term by term, some of them wrongly; of `repeats` traces all say the same.
+
+    Args:
+        planted: the last trace of a question also with an error of each kind, as the stage that scores has it.
+    """
     generator = random.Random(0)
     sums = reasoning_gym.create_dataset("chain_sum", min_terms=n_terms, max_terms=n_terms, size=n_questions, seed=0)
     for item in sums:
@@ -63,6 +74,12 @@ def solutions(
                 lines.append(said if n_terms == 2 else f"First we have {before}, and then {term} comes: {said}.")
             text = "\n".join([*lines, answer_statement(str(total), "number")])
             yield from [encoding.encode(tokenizer, asked, text, split_steps(text))] * repeats
+        if planted:
+            versions = [
+                canaries.clean(text, split_steps(text)),
+                *dict(canaries.spoilt(text, split_steps(text), "")).values(),
+            ]
+            yield from (encoding.encode(tokenizer, asked, said, split_steps(said)) for said in versions)
 
 
 def steps_per_second(
@@ -73,5 +90,5 @@ def steps_per_second(
 ) -> float:
     started = time.perf_counter()
     for start in range(0, len(traces), at_once):
-        score_encoded(model, traces[start : start + at_once], tokenizer.pad_token_id)
+        score_encoded(model, traces[start : start + at_once])
     return sum(len(trace.steps) for trace in traces) / (time.perf_counter() - started)

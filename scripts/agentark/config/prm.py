@@ -53,7 +53,7 @@ class Prm(Section):
     tokens_per_pass: int = Field(
         16384,
         ge=16,
-        description="tokens of one forward pass, padding included; how an update is cut changes no gradient",
+        description="tokens of one forward pass (on CPUs at most 1,024); how an update is cut changes no gradient",
     )
     max_length: int = Field(4096, ge=16, description="tokens; a trace that is longer is left out, never cut")
     max_questions: int | None = Field(None, ge=1, description="questions to train on; none = all")

@@ -62,7 +62,7 @@ def work(args: argparse.Namespace) -> None:
     model, stored = prm.open_backbone(folder, "infonce" in settings.loss, settings.lora_rank)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
     log = prm_training.fit(model, tokenizer, train, settings, args.seed, checkpoints)
-    measured = kept_back(model, tokenizer.pad_token_id, held_out)
+    measured = kept_back(model, held_out)
     value, low, high = (measured[name] for name in ("auroc", "auroc_low", "auroc_high"))
     n_steps = measured["held_out_steps"]
     say(f"prm          AUROC {value} [{low}, {high}] on {n_steps} steps of {len(held_out)} questions kept back")
@@ -121,12 +121,10 @@ def split(
     return questions[:n_held_out], questions[n_held_out:]
 
 
-def kept_back(
-    model: prm.ProcessRewardModel, pad_token_id: int, held_out: list[prm_training.PrmQuestion]
-) -> dict[str, float | int | None]:
+def kept_back(model: prm.ProcessRewardModel, held_out: list[prm_training.PrmQuestion]) -> dict[str, float | int | None]:
     """How well it tells the steps apart that it was not trained on; `tables/prm.csv` says more, of other questions."""
     traces = [(number, i, trace) for number, q in enumerate(held_out) for i, trace in enumerate(q.traces)]
-    scores = score_encoded(model, [code for question in held_out for code in question.encoded], pad_token_id)
+    scores = score_encoded(model, [code for question in held_out for code in question.encoded])
     steps = JudgedSteps(
         scores=np.array([score for row in scores for score in row], dtype=float),
         right=np.array([label for _, _, trace in traces for label in trace.labels], dtype=bool),

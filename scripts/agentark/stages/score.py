@@ -55,7 +55,7 @@ def work(args: argparse.Namespace) -> None:
 
     def score(items: list[held_out.Item]) -> Iterator[ScoredTrace]:
         encoded = [encode(tokenizer, item.asked, item.text, item.steps) for item in items]
-        scores = score_encoded(model, encoded, tokenizer.pad_token_id, max_length)
+        scores = score_encoded(model, encoded, max_length)
         for item, trace, of_steps in zip(items, encoded, scores, strict=True):
             written = likelihoods[item.benchmark, item.asked.trace_id].log_probabilities
             yield ScoredTrace(

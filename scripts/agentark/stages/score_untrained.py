@@ -15,6 +15,7 @@ from agentark.records.rowlog import RowLog
 from agentark.records.scores import StepLikelihoods
 from agentark.running import stage
 from agentark.running.progress import say
+from agentark.training import packing
 from agentark.training.encoding import encode
 from agentark.training.prm_scoring import log_probabilities
 
@@ -38,6 +39,7 @@ def work(args: argparse.Namespace) -> None:
     folder = manifests.model_folder(args.model)
     tokenizer = local_models.open_tokenizer(folder)
     model = local_models.open_model(folder, local_models.faster_dtype()).to(local_models.device())
+    packing.prepare(model)
     identity = content_id(manifests.code_digest("score_untrained"), settings.model_dump(mode="json"), args.shard)
     identity = content_id(identity, *map(manifests.file_sha256, parents))
     log = RowLog(args.work / f"{identity}.jsonl", StepLikelihoods)
@@ -49,7 +51,7 @@ def work(args: argparse.Namespace) -> None:
 
     def score(items: list[held_out.Item]) -> Iterator[StepLikelihoods]:
         encoded = [encode(tokenizer, item.asked, item.text, item.steps) for item in items]
-        found = log_probabilities(model, encoded, tokenizer.pad_token_id)
+        found = log_probabilities(model, encoded)
         for item, values in zip(items, found, strict=True):
             yield StepLikelihoods(benchmark=item.benchmark, trace_id=item.asked.trace_id, log_probabilities=values)
 

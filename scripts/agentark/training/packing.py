@@ -36,15 +36,20 @@ def prepare(model: PreTrainedModel) -> bool:
     return True
 
 
+def packs(model: PreTrainedModel) -> bool:
+    """Whether it reads packed rows, and no others."""
+    return model.config._attn_implementation == _NAME
+
+
 @contextmanager
 def unpacked(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     """While it reads other rows, as in generation."""
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    packs = base.config._attn_implementation == _NAME
-    if packs:
+    packed = packs(base)
+    if packed:
         base.set_attn_implementation("sdpa")
     yield
-    if packs:
+    if packed:
         base.set_attn_implementation(_NAME)
 
 
@@ -71,17 +76,22 @@ def _attend(
     value: Tensor,
     attention_mask: None,
     starts: list[int],
+    masks: list[Tensor | None] | None = None,
     sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """(1, H, T, D) each; returns (1, T, H, D)."""
+    """(1, H, T, D) each; returns (1, T, H, D).
+
+    Args:
+        masks: (T_i, T_i), for each part of the row that is no sequence but a tree of them, which token reads which.
+    """
     read = []
-    for start, end in pairwise(starts):
-        mask = None
+    for (start, end), mask in zip(pairwise(starts), masks or [None] * (len(starts) - 1), strict=True):
         if sliding_window is not None and end - start > sliding_window:
-            place = torch.arange(end - start, device=query.device)
-            behind = place[:, None] - place
-            mask = (behind >= 0) & (behind < sliding_window)
+            if mask is None:
+                mask = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device).tril()
+            place = mask.sum(dim=1)
+            mask = mask & (place[:, None] - place < sliding_window)
         part = [states[:, :, start:end] for states in (query, key, value)]
         read.append(sdpa_attention_forward(module, *part, mask, **options)[0])
     return torch.cat(read, dim=1), None

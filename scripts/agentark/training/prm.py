@@ -18,8 +18,7 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.engines import local_models
-from agentark.training import weights
-from agentark.training.encoding import Prompts, read_prompts
+from agentark.training import packing, weights
 
 HEAD_FILE = "head.safetensors"
 PROJECTION_SIZE = 128
@@ -43,6 +42,7 @@ class ProcessRewardModel(nn.Module):
         super().__init__()
         size = backbone.config.get_text_config().hidden_size
         self.backbone = backbone
+        self.packs = packing.prepare(backbone.get_base_model() if isinstance(backbone, PeftModel) else backbone)
         self.head = Float32Linear(size, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -52,35 +52,20 @@ class ProcessRewardModel(nn.Module):
             else None
         )
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        step_tokens: Tensor,
-        position_ids: Tensor | None = None,
-        prompts: Prompts | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, input_ids: Tensor, step_tokens: Tensor, **places: Any) -> tuple[Tensor, Tensor | None]:
         """Rewards of steps, and their projections.
 
         Args:
-            input_ids: (B, T).
-            attention_mask: (B, P + T), 0 on padding.
-            step_tokens: (B, S), position of each step's last token; anything valid on padding.
-            position_ids: (B, T), where these stand behind their prompts.
-            prompts: of P tokens, that stand before these and are read once each; None = there are none.
+            input_ids: (1, T).
+            step_tokens: (S,), position of each step's last token.
+            places: where the tokens of a packed row stand (`packing`).
 
         Returns:
-            (B, S) and (B, S, D), float32; no projections without a projector.
+            (S,) and (S, D), float32; no projections without a projector.
         """
-        past = None if prompts is None else read_prompts(self.backbone, prompts)
-        hidden = self.backbone(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past,
-            use_cache=past is not None,
-        ).last_hidden_state
-        at_steps = hidden.gather(1, step_tokens.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        known = places if self.packs else {}
+        hidden = self.backbone(input_ids=input_ids, use_cache=False, **known).last_hidden_state
+        at_steps = hidden[0, step_tokens]
         logits = self.head(at_steps)
         projected = None if self.projector is None else functional.normalize(self.projector(at_steps), dim=-1)
         return logits[..., 1] - logits[..., 0], projected

@@ -1,24 +1,26 @@
-"""Scores of many steps: traces go through the model by tokens, and a prompt that several share goes once.
+"""Scores of many steps: traces go through the model by tokens, and what several have in common goes once.
 
 A trace that is longer than the model reads is scored in windows.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from accelerate.utils import send_to_device
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agentark.traces.steps import split_steps
-from agentark.training import weights
-from agentark.training.encoding import Asked, EncodedTrace, encode, inputs_behind, prompt_of, read_prompts
-from agentark.training.logprobs import token_logps
+from agentark.training import packing, trees, weights
+from agentark.training.encoding import Asked, EncodedTrace, encode
 from agentark.training.prm import ProcessRewardModel
 
-TOKENS_PER_PASS = 16384 if torch.cuda.is_available() else 2048
+TOKENS_PER_PASS = 16384 if torch.cuda.is_available() else 1024
 """On CPUs more are slower: what they need no longer fits the caches."""
-LOGITS_PER_PASS = TOKENS_PER_PASS // 4
+LOGITS_PER_PASS = 4096 if torch.cuda.is_available() else 512
 """A vocabulary of 50,000 makes 200 kB of logits a token."""
 
 
@@ -31,11 +33,11 @@ def score_steps(
         One list a text, one score a step; an empty list for a text without steps.
     """
     traces = [encode(tokenizer, q, text, split_steps(text)) for q, text in zip(questions, texts, strict=True)]
-    return score_encoded(model, traces, tokenizer.pad_token_id)
+    return score_encoded(model, traces)
 
 
 def score_encoded(
-    model: ProcessRewardModel, traces: Sequence[EncodedTrace], pad_token_id: int, max_length: int | None = None
+    model: ProcessRewardModel, traces: Sequence[EncodedTrace], max_length: int | None = None
 ) -> list[list[float]]:
     """Scores of each trace's steps, in (0, 1), in the order of the traces.
 
@@ -46,73 +48,71 @@ def score_encoded(
     longest = max_length or model.backbone.config.get_text_config().max_position_embeddings
     # Around all passes: the weights are rounded once.
     with weights.autocast():
-        return _in_windows(
-            traces,
-            longest,
-            TOKENS_PER_PASS,
-            shared_passes,
-            lambda some: torch.sigmoid(_rewards(model, some, pad_token_id)),
-        )
+        return _in_windows(traces, longest, TOKENS_PER_PASS, model.packs, partial(_scores, model))
 
 
 def log_probabilities(
-    untrained: PreTrainedModel, traces: Sequence[EncodedTrace], pad_token_id: int, max_length: int | None = None
+    untrained: PreTrainedModel, traces: Sequence[EncodedTrace], max_length: int | None = None
 ) -> list[list[float]]:
-    """Mean log-probability of each step's tokens under a language model, in the order of the traces."""
+    """Mean log-probability of each step's tokens under a language model, in the order of the traces.
+
+    Faster where the model has been made to read packed rows (`packing.prepare`).
+    """
     untrained.eval()
     longest = max_length or untrained.config.get_text_config().max_position_embeddings
-    return _in_windows(
-        traces, longest, LOGITS_PER_PASS, shared_passes, lambda some: _log_probabilities(untrained, some, pad_token_id)
-    )
+    values_of = partial(_log_probabilities, untrained)
+    return _in_windows(traces, longest, LOGITS_PER_PASS, packing.packs(untrained), values_of)
 
 
 def _in_windows(
     traces: Sequence[EncodedTrace],
     max_length: int,
     tokens_per_pass: int,
-    cut: Callable[[Sequence[EncodedTrace], int], Iterable[list[int]]],
-    values_of: Callable[[list[EncodedTrace]], Tensor],
+    packs: bool,
+    values_of: Callable[[list[EncodedTrace], trees.Trees], list[Tensor]],
 ) -> list[list[float]]:
-    """A value (B, S) of each step, from passes through a model; what is beyond a trace's steps is padding."""
+    """A value of each step, from passes through a model."""
     cuts = [[(window.key, window) for window in windows(trace, max_length)] for trace in traces]
     # Agents often say the same, and planted errors leave most of a trace as it was.
     different = dict(pair for pairs in cuts for pair in pairs)
     keys, parts = list(different), list(different.values())
     found: dict[Hashable, list[float]] = {}
-    for chosen in cut(parts, tokens_per_pass):
-        found |= zip([keys[i] for i in chosen], values_of([parts[i] for i in chosen]).tolist(), strict=True)
+    for planted in trees.passes([part.input_ids for part in parts], tokens_per_pass, packs):
+        chosen = [keys[i] for tree in planted for i in tree]
+        found |= zip(chosen, [values.tolist() for values in values_of(parts, planted)], strict=True)
     # Windows of a trace are in order, and so are their steps.
-    return [[value for key, part in pairs for value in found[key][: len(part.steps)]] for pairs in cuts]
+    return [[value for key, _ in pairs for value in found[key]] for pairs in cuts]
 
 
 @torch.no_grad()
-def _rewards(model: ProcessRewardModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
-    """(B, S) rewards."""
-    inputs, _ = inputs_behind(traces, [trace.n_prompt for trace in traces], pad_token_id)
-    return model(**send_to_device(inputs, model.head.weight.device))[0]
+def _scores(model: ProcessRewardModel, traces: list[EncodedTrace], planted: trees.Trees) -> list[Tensor]:
+    """(S,) each."""
+    rewards, _ = model(**send_to_device(inputs_of(traces, planted), model.head.weight.device))
+    return list(torch.sigmoid(rewards).split([len(traces[i].steps) for tree in planted for i in tree]))
 
 
 @torch.no_grad()
-def _log_probabilities(untrained: PreTrainedModel, traces: list[EncodedTrace], pad_token_id: int) -> Tensor:
-    """(B, S), the mean over a step's tokens."""
-    # The first token of a text is foretold by the prompt's last one.
-    n_read = [trace.n_prompt - 1 for trace in traces]
-    inputs, left = inputs_behind(traces, n_read, pad_token_id)
-    inputs = send_to_device(inputs, untrained.device)
-    del inputs["step_tokens"]
-    past = read_prompts(untrained, inputs.pop("prompts")) if "prompts" in inputs else None
-    ids = inputs["input_ids"]
-    labels = torch.full_like(ids, -100)
-    for row, trace in enumerate(left):
-        for first, last in trace.steps:
-            labels[row, first : last + 1] = ids[row, first : last + 1]
-    logps, _ = token_logps(untrained, labels=labels, past=past, **inputs)
-    # The log-probability of token t stands at t - 1.
-    means = [
-        torch.stack([row[first - 1 : last].mean() for first, last in trace.steps])
-        for row, trace in zip(logps, left, strict=True)
-    ]
-    return nn.utils.rnn.pad_sequence(means, batch_first=True)
+def _log_probabilities(model: PreTrainedModel, traces: list[EncodedTrace], planted: trees.Trees) -> list[Tensor]:
+    """(S,) each, the mean over a step's tokens."""
+    forest = trees.grow([trace.input_ids for trace in traces], planted)
+    paths = zip((traces[i] for tree in planted for i in tree), forest.paths, strict=True)
+    steps = [[path[first : last + 1] for first, last in trace.steps] for trace, path in paths]
+    asked = torch.cat([tokens for trace in steps for tokens in trace]).unique()
+    ids = forest.input_ids.to(model.device)
+    places = send_to_device(forest.places, model.device) if packing.packs(model) else {}
+    kept = forest.parents[asked].to(model.device)
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=kept, **places).logits[0].float()
+    logps = torch.zeros(len(forest.parents))
+    logps[asked] = -functional.cross_entropy(logits, ids[0, asked], reduction="none").cpu()
+    return [torch.stack([logps[tokens].mean() for tokens in trace]) for trace in steps]
+
+
+def inputs_of(traces: Sequence[EncodedTrace], planted: trees.Trees) -> dict[str, Any]:
+    """What a reward model reads in one pass; its outputs are in the order in which `planted` names the traces."""
+    forest = trees.grow([trace.input_ids for trace in traces], planted)
+    chosen = [traces[i] for tree in planted for i in tree]
+    step_tokens = torch.cat([path[trace.step_tokens] for trace, path in zip(chosen, forest.paths, strict=True)])
+    return {"input_ids": forest.input_ids, "step_tokens": step_tokens, **forest.places}
 
 
 def windows(trace: EncodedTrace, max_length: int) -> list[EncodedTrace]:
@@ -135,32 +135,3 @@ def windows(trace: EncodedTrace, max_length: int) -> list[EncodedTrace]:
         if steps:
             start = max(start, steps[0][1] + 1 - room // 2)
     return parts
-
-
-def passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
-    """Traces, by number, that go through the model together: of like length, at most so many tokens with their padding,
-    and at least one."""
-    return _cut(traces, tokens, sorted(range(len(traces)), key=lambda number: len(traces[number].input_ids)))
-
-
-def shared_passes(traces: Sequence[EncodedTrace], tokens: int) -> list[list[int]]:
-    """The same, with traces that have a prompt in common beside each other, and prompts of like length."""
-
-    def place(number: int) -> tuple[int, tuple[int, ...], int]:
-        trace = traces[number]
-        return trace.n_prompt, prompt_of(trace), len(trace.input_ids)
-
-    return _cut(traces, tokens, sorted(range(len(traces)), key=place))
-
-
-def _cut(traces: Sequence[EncodedTrace], tokens: int, order: Sequence[int]) -> list[list[int]]:
-    cut: list[list[int]] = []
-    longest = 0
-    for number in order:
-        longest = max(longest, len(traces[number].input_ids))
-        if cut and longest * (len(cut[-1]) + 1) <= tokens:
-            cut[-1].append(number)
-        else:
-            cut.append([number])
-            longest = len(traces[number].input_ids)
-    return cut

@@ -22,11 +22,11 @@ from agentark.config.prm import Prm, PrmStage
 from agentark.errors import UserError
 from agentark.records.sets import StepExample
 from agentark.running.deadline import Deadline
-from agentark.training import prm_losses, processes, session
-from agentark.training.encoding import EncodedTrace, encode, inputs_behind, pad, tokens_of
+from agentark.training import prm_losses, processes, session, trees
+from agentark.training.encoding import EncodedTrace, encode
 from agentark.training.prm import ProcessRewardModel
 from agentark.training.prm_losses import ScoredSteps
-from agentark.training.prm_scoring import passes, shared_passes
+from agentark.training.prm_scoring import TOKENS_PER_PASS, inputs_of
 
 
 def choose_pairs(questions: Sequence[Sequence[StepExample]], settings: Prm, seed: int) -> list[tuple[int, list[int]]]:
@@ -94,28 +94,23 @@ def encode_questions(
     return questions, counts
 
 
-def update_of(
-    questions: Sequence[PrmQuestion], settings: Prm, pad_token_id: int, seed: int, share_prompts: bool
-) -> dict[str, Any]:
+def update_of(questions: Sequence[PrmQuestion], settings: Prm, seed: int, packs: bool) -> dict[str, Any]:
     """What one update needs: what the losses ask of all its steps (`ScoredSteps`), and its `passes`: the model's
-    `inputs`, `valid` (B, S), which outputs are steps, and `at` (N_pass,), the numbers of these among all steps.
+    `inputs` and `at` (N_pass,), the numbers of its steps among all.
 
     Args:
-        share_prompts: a question's prompt is read once for all its traces, which changes no gradient.
+        packs: whether the model reads packed rows; what traces have in common is then read once, which changes no
+            gradient.
     """
     numbered = [(number, trace) for number, question in enumerate(questions) for trace in question.traces]
     encoded = [trace for question in questions for trace in question.encoded]
     n_steps = torch.tensor([len(trace.step_tokens) for trace in encoded])
     first = n_steps.cumsum(0) - n_steps
     parts = []
-    cut = shared_passes if share_prompts else passes
-    for chosen in cut(encoded, settings.tokens_per_pass):
-        some = [encoded[i] for i in chosen]
-        n_read = [trace.n_prompt for trace in some]
-        inputs = inputs_behind(some, n_read, pad_token_id)[0] if share_prompts else pad(some, pad_token_id)
-        valid = torch.arange(inputs["step_tokens"].shape[1]) < n_steps[chosen][:, None]
+    for planted in trees.passes([trace.input_ids for trace in encoded], settings.tokens_per_pass, packs):
+        chosen = [i for tree in planted for i in tree]
         at = torch.cat([torch.arange(first[i], first[i] + n_steps[i]) for i in chosen])
-        parts.append({"inputs": inputs, "valid": valid, "at": at})
+        parts.append({"inputs": inputs_of(encoded, planted), "at": at})
     pairs = choose_pairs([question.traces for question in questions], settings, seed)
     width = max((len(negatives) for _, negatives in pairs), default=1)
     negatives = torch.tensor([row + [-1] * (width - len(row)) for _, row in pairs], dtype=torch.long).view(-1, width)
@@ -149,18 +144,18 @@ class PrmTrainer(Trainer):
         model.train()
         inputs = self._prepare_inputs(inputs)
         parts, ids = inputs.pop("passes"), inputs.pop("ids")
-        self.state.num_input_tokens_seen += sum(tokens_of(part["inputs"]) for part in parts)
+        self.state.num_input_tokens_seen += sum(part["inputs"]["input_ids"].numel() for part in parts)
         # With ZeRO a pass is one for all processes: those with fewer go through the model as often, for nothing.
         (n_passes,) = processes.largest(len(parts))
         if n_passes == 1:
             with self.compute_loss_context_manager():
-                loss = self._loss([_steps(model, parts[0])], parts, inputs)
+                loss = self._loss([model(**parts[0]["inputs"])], parts, inputs)
             _refuse_nan(loss, ids)
             self.accelerator.backward(loss)
             return loss.detach()
         every = parts + parts[:1] * (n_passes - len(parts))
         with torch.no_grad(), self.compute_loss_context_manager():
-            found = [_steps(model, part) for part in every]
+            found = [model(**part["inputs"]) for part in every]
         leaves = [[None if part is None else part.requires_grad_() for part in outputs] for outputs in found]
         loss = self._loss(leaves[: len(parts)], parts, inputs)
         _refuse_nan(loss, ids)
@@ -169,7 +164,7 @@ class PrmTrainer(Trainer):
             with self._synchronised(model, number == n_passes), self.compute_loss_context_manager():
                 carried = [
                     (ours * (0 if leaf.grad is None else leaf.grad)).sum()
-                    for ours, leaf in zip(_steps(model, part), known, strict=True)
+                    for ours, leaf in zip(model(**part["inputs"]), known, strict=True)
                     if leaf is not None
                 ]
                 self.accelerator.backward(torch.stack(carried).sum())
@@ -201,12 +196,6 @@ def _refuse_nan(loss: Tensor, question_ids: list[str]) -> None:
             f"prm: the loss is {loss.item()} on the questions {', '.join(question_ids)}; lower the "
             "learning rate of the stage, or look at these questions in the set"
         )
-
-
-def _steps(model: nn.Module, part: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-    """Rewards (N_pass,) and projections (N_pass, D) of a pass's steps."""
-    rewards, projections = model(**part["inputs"])
-    return rewards[part["valid"]], None if projections is None else projections[part["valid"]]
 
 
 def trainable_in_stage(model: ProcessRewardModel, stage: int) -> None:
@@ -250,6 +239,8 @@ def trainer(
     checkpoints: Path,
 ) -> PrmTrainer:
     """The trainer of one stage."""
+    if not torch.cuda.is_available():
+        settings = settings.model_copy(update={"tokens_per_pass": min(settings.tokens_per_pass, TOKENS_PER_PASS)})
     arguments = TrainingArguments(
         **session.trainer_options(checkpoints, seed),
         **processes.shares(settings.batch_size, settings.batch_size, "prm.batch_size"),
@@ -263,8 +254,5 @@ def trainer(
         model=model,
         args=arguments,
         train_dataset=questions,
-        # Checkpointing works layers out again, which what is kept of a prompt would not survive.
-        data_collator=lambda batch: update_of(
-            batch, settings, tokenizer.pad_token_id, seed, share_prompts=not arguments.gradient_checkpointing
-        ),
+        data_collator=lambda batch: update_of(batch, settings, seed, model.packs),
     )

@@ -5,14 +5,27 @@ in its own way.
 """
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel
 from trl.generation.vllm_generation import VLLMGeneration
 
-from agentark.training.encoding import Prompts, read_prompts
 from agentark.training.logprobs import token_logps
+
+
+class Prompts(TypedDict):
+    """Q prompts for B rows, padded on the left, so that every row's own tokens begin in the same column."""
+
+    input_ids: Tensor
+    """(Q, P)."""
+    attention_mask: Tensor
+    """(Q, P), 0 on padding."""
+    position_ids: Tensor
+    """(Q, P)."""
+    rows: Tensor
+    """(B,), which of them stands before a row."""
 
 
 @torch.no_grad()
@@ -91,3 +104,11 @@ def prompts_of(ids: Tensor, mask: Tensor) -> Prompts:
     different, attention_mask = both.unbind(dim=2)
     places = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
     return Prompts(input_ids=different, attention_mask=attention_mask, position_ids=places, rows=rows)
+
+
+def read_prompts(model: PreTrainedModel, prompts: Prompts) -> Cache:
+    """What the model makes of the prompts, for each row that stands behind one; gradients flow through it."""
+    inputs = {name: tensor for name, tensor in prompts.items() if name != "rows"}
+    past = model(**inputs, use_cache=True, logits_to_keep=1).past_key_values
+    past.batch_select_indices(prompts["rows"])
+    return past

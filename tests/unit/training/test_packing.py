@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from agentark.training import packing, sft
+from agentark.training import packing, sft, trees
 from agentark.training.logprobs import token_logps
 
 SIZES = {
@@ -71,6 +71,39 @@ def test_packed_is_padded(family):
     assert packing.prepare(packed)
     expected, found = loss_and_gradients(padded, 0), loss_and_gradients(packed, None)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+BEGIN_ALIKE = [[3, 4, 5, *range(10, 22)], [3, 4, 5, 10, 11, 30], [3, 4, 5], [3, 4, 9, 9, 9, 9, 9, 9, 9], [8, 7, 6]]
+
+
+@pytest.mark.parametrize("tokens", [100, 20, 1])
+@pytest.mark.parametrize("family", sorted(packing.FAMILIES))
+def test_sequences_that_begin_alike_are_read_as_if_alone(family, tokens):
+    model = made(family)
+    with torch.no_grad():
+        expected = [model(torch.tensor([row])).logits[0] for row in BEGIN_ALIKE]
+    packing.prepare(model)
+    for planted in trees.passes(BEGIN_ALIKE, tokens, packs=True):
+        forest = trees.grow(BEGIN_ALIKE, planted)
+        with torch.no_grad():
+            logits = model(forest.input_ids, use_cache=False, **forest.places).logits[0]
+        for number, path in zip((i for tree in planted for i in tree), forest.paths, strict=True):
+            torch.testing.assert_close(logits[path], expected[number], atol=1e-5, rtol=1e-4)
+            assert forest.input_ids[0, path].tolist() == BEGIN_ALIKE[number]
+            assert forest.parents[path].tolist() == [-1, *path[:-1].tolist()]
+
+
+def test_every_sequence_is_in_one_pass_and_every_token_once_in_a_tree():
+    (planted,) = trees.passes(BEGIN_ALIKE, 100, packs=True)
+    assert planted == [[2, 0, 1, 3, 4]]
+    assert trees.grow(BEGIN_ALIKE, planted).input_ids.numel() == 15 + 1 + 7 + 3
+    for tokens in (1, 16, 20):
+        found = trees.passes(BEGIN_ALIKE, tokens, packs=True)
+        assert sorted(i for planted in found for tree in planted for i in tree) == [0, 1, 2, 3, 4]
+        for planted in found:
+            alone = sum(map(len, planted)) == 1
+            assert alone or trees.grow(BEGIN_ALIKE, planted).input_ids.numel() <= tokens
+    assert trees.passes(BEGIN_ALIKE, 100, packs=False) == [[[i]] for i in (2, 0, 1, 3, 4)]
 
 
 def test_a_packed_row_has_no_padding():

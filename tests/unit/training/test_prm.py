@@ -167,7 +167,7 @@ def test_rewards_are_float32_where_all_weights_are_bfloat16(folder, tokenizer):
     model, _ = prm.open_backbone(folder, projects=True)
     model.bfloat16()  # as DeepSpeed does
     coded = [encoding.encode(tokenizer, row, row.text, row.steps) for row in questions_with_a_planted_error(1)[0]]
-    rewards, projections = model(**encoding.pad(coded, tokenizer.pad_token_id))
+    rewards, projections = model(**prm_scoring.inputs_of(coded, [list(range(len(coded)))]))
     assert rewards.dtype == projections.dtype == torch.float32
     assert rewards.unique().numel() == rewards.numel(), "rounded to bfloat16, some would tie"
     (rewards.sum() + projections.sum()).backward()

@@ -132,25 +132,24 @@ def test_a_question_counts_once_however_many_steps_it_has(name):
     assert prm_losses.LOSSES[name](together, Prm()).item() == pytest.approx(sum(alone) / 2, abs=1e-6)
 
 
-def gradient(folder, tokenizer, tmp_path, chosen: Prm, stage: int = 2, share: bool = True) -> dict[str, Tensor]:
+def gradient(folder, tokenizer, tmp_path, chosen: Prm, stage: int = 2, packs: bool = True) -> dict[str, Tensor]:
     """What one update of a fresh model would move, from the trainer's own step."""
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects="infonce" in chosen.loss)
     prm_training.trainable_in_stage(model, stage)
     questions, _ = prm_training.encode_questions(questions_with_a_planted_error(4), tokenizer, chosen, seed=0)
     trainer = prm_training.trainer(model, tokenizer, questions, chosen, chosen.stage2, 0, tmp_path)
-    update = prm_training.update_of(questions, chosen, tokenizer.pad_token_id, seed=0, share_prompts=share)
-    assert {"prompts" in part["inputs"] for part in update["passes"]} <= {False, share}
+    update = prm_training.update_of(questions, chosen, seed=0, packs=packs)
     trainer.training_step(trainer.model, update)
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
 def test_however_an_update_is_cut_its_gradient_is_the_same(folder, tokenizer, tmp_path, float32, loss):
-    """Also when a prompt is read once for all its traces."""
-    whole = gradient(folder, tokenizer, tmp_path, settings(loss=loss), share=False)
-    for tokens, share in ((16, False), (150, False), (150, True), (400, True), (16384, True)):
-        cut = gradient(folder, tokenizer, tmp_path, settings(loss=loss, tokens_per_pass=tokens), share=share)
+    """Also when what traces have in common is read once."""
+    whole = gradient(folder, tokenizer, tmp_path, settings(loss=loss), packs=False)
+    for tokens in (16, 150, 400, 16384):
+        cut = gradient(folder, tokenizer, tmp_path, settings(loss=loss, tokens_per_pass=tokens))
         assert cut.keys() == whole.keys()
         for name in whole:
             torch.testing.assert_close(cut[name], whole[name], rtol=1e-4, atol=1e-6)
@@ -174,7 +173,7 @@ def test_every_loss_learns_twenty_questions_by_heart(folder, tokenizer, tmp_path
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects=isinstance(loss, dict))
     prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
-    assert kept_back(model, tokenizer.pad_token_id, questions)["auroc"] > 0.99
+    assert kept_back(model, questions)["auroc"] > 0.99
 
 
 def test_a_loss_that_is_no_number_stops_with_the_questions_named(folder, tokenizer, tmp_path, float32):

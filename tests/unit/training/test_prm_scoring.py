@@ -6,7 +6,7 @@ import torch
 from msgspec.structs import replace
 
 from agentark.engines.local_models import open_model
-from agentark.training import encoding, prm, prm_scoring
+from agentark.training import encoding, packing, prm, prm_scoring
 from agentark.training.encoding import EncodedTrace
 from agentark.training.prm_scoring import log_probabilities, score_encoded, windows
 from tests.unit.training.test_prm import questions_with_a_planted_error
@@ -22,14 +22,20 @@ def encoded(tokenizer, n: int) -> list[EncodedTrace]:
 
 def alone(model, trace: EncodedTrace) -> list[float]:
     with torch.no_grad():
-        rewards, _ = model(**encoding.pad([trace], 0))
-    return torch.sigmoid(rewards[0]).tolist()
+        rewards, _ = model(**prm_scoring.inputs_of([trace], [[0]]))
+    return torch.sigmoid(rewards).tolist()
 
 
+@pytest.mark.parametrize("packs", [True, False])
 @pytest.mark.parametrize("tokens_per_pass", [1, 200, 16384])
-def test_a_prompt_is_read_once_and_the_scores_are_the_same(folder, tokenizer, float32, monkeypatch, tokens_per_pass):
+def test_what_traces_share_is_read_once_and_the_scores_are_the_same(
+    folder, tokenizer, float32, monkeypatch, tokens_per_pass, packs
+):
     monkeypatch.setattr(prm_scoring, "TOKENS_PER_PASS", tokens_per_pass)
+    if not packs:
+        monkeypatch.setattr(packing, "FAMILIES", set())
     model, _ = prm.open_backbone(folder)
+    assert model.packs == packs
     model.eval()
     traces = encoded(tokenizer, 4)
     traces = [*traces[:7], *traces[3:5], traces[-1]]  # repeated ones, and a question with one trace
@@ -37,12 +43,15 @@ def test_a_prompt_is_read_once_and_the_scores_are_the_same(folder, tokenizer, fl
     model.backbone.register_forward_pre_hook(
         lambda _, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
     )
-    found = score_encoded(model, traces, tokenizer.pad_token_id)
+    found = score_encoded(model, traces)
     n_read = sum(read)
     for trace, scores in zip(traces, found, strict=True):
         assert scores == pytest.approx(alone(model, trace), abs=1e-5)
-    if tokens_per_pass > 1:
-        assert n_read < 0.8 * sum(len(trace.input_ids) for trace in traces)
+    different = {tuple(trace.input_ids) for trace in traces}
+    if not packs or tokens_per_pass == 1:
+        assert n_read == sum(map(len, different))
+    if packs and tokens_per_pass == 16384:
+        assert n_read == len({ids[:end] for ids in different for end in range(1, len(ids) + 1)})
 
 
 def test_a_prompt_that_is_shared_holds_nothing_of_a_completion(tokenizer):
@@ -79,16 +88,19 @@ def test_a_trace_that_is_too_long_has_a_score_for_each_step(folder, tokenizer, f
     (whole,) = prm_scoring.score_steps(model, tokenizer, [row], [text])
     long = encoding.encode(tokenizer, row, text, prm_scoring.split_steps(text))
     assert len(long.input_ids) > 2 * long.n_prompt
-    (cut,) = score_encoded(model, [long], tokenizer.pad_token_id, max_length=2 * long.n_prompt)
+    (cut,) = score_encoded(model, [long], max_length=2 * long.n_prompt)
     assert len(cut) == len(whole) == 60
     # The first window is the beginning itself.
     assert cut[0] == pytest.approx(whole[0], abs=1e-5)
 
 
-def test_log_probability_is_the_mean_over_a_steps_tokens(folder, tokenizer, float32):
-    untrained = open_model(folder).float()
+@pytest.mark.parametrize("packs", [True, False])
+def test_log_probability_is_the_mean_over_a_steps_tokens(folder, tokenizer, float32, packs):
+    untrained, reading = open_model(folder).float(), open_model(folder).float()
     traces = encoded(tokenizer, 2)
-    found = log_probabilities(untrained, traces, tokenizer.pad_token_id)
+    if packs:
+        assert packing.prepare(reading)
+    found = log_probabilities(reading, traces)
     for trace, values in zip(traces, found, strict=True):
         with torch.no_grad():
             logps = torch.log_softmax(untrained(torch.tensor([trace.input_ids])).logits[0].float(), dim=-1)
