@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +17,7 @@ from agentark.provenance import manifests
 from agentark.records.files import write_rows, write_text
 from agentark.records.questions import Question
 from agentark.records.sets import TrainingExample
-from agentark.running.deadline import StoppedError
+from agentark.running.deadline import STOPPED, StoppedError
 from agentark.stages import sft as program
 from agentark.stages import summarise_sft
 from agentark.training import packing, session, sft, weights
@@ -348,15 +351,55 @@ def test_a_pass_at_whose_end_a_training_was_stopped_is_validated_when_it_goes_on
     assert [row["step"] for row in validated] == [0, 2, 4]
 
 
-def run(folder, tmp_path, examples, chosen, out=None) -> int:
+def arguments(folder, tmp_path, examples, chosen, out=None) -> list[str]:
     write_text(tmp_path / "sft.json", chosen.model_dump_json())
     write_rows(tmp_path / "set.jsonl", examples)
     write_rows(tmp_path / "validation.jsonl", [asked(i) for i in range(chosen.validation_questions or 0)])
-    return program.main(
-        ["--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))]
-        + ["--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"]
-        + ["--manifest", str(out or tmp_path / "out" / "manifest.json")]
-    )
+    return [
+        *("--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))),
+        *("--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"),
+        *("--manifest", str(out or tmp_path / "out" / "manifest.json")),
+    ]
+
+
+def run(folder, tmp_path, examples, chosen, out=None) -> int:
+    return program.main(arguments(folder, tmp_path, examples, chosen, out))
+
+
+TRAINS = """
+import os, sys
+from agentark.stages import sft as program
+from agentark.training import packing, session
+
+session.MINUTES_BETWEEN_CHECKPOINTS = 0.0
+told = int(sys.argv[1])
+
+def on_step_begin(watch, args, state, control, model=None, **_):
+    assert packing.packs(model)
+    if told and state.global_step == 3:
+        os.kill(os.getpid(), told)
+
+session.Watch.on_step_begin = on_step_begin
+sys.exit(program.main(sys.argv[2:]))
+"""
+"""The stage as Snakemake starts it, with a checkpoint after each update, told something in the middle."""
+
+
+@pytest.mark.parametrize(("told", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, STOPPED)])
+def test_a_killed_process_goes_on_to_the_same_weights(folder, tmp_path, told, status):
+    examples = [example(i) for i in range(12)]
+
+    def train(number: int, out: Path) -> int:
+        command = [sys.executable, "-c", TRAINS, str(int(number))]
+        return subprocess.run([*command, *arguments(folder, tmp_path, examples, settings(), out)]).returncode
+
+    broken, straight = (tmp_path / name / "manifest.json" for name in ("broken", "straight"))
+    assert train(told, broken) == status
+    assert list(broken.parent.glob("checkpoints/*/checkpoint-*"))
+    assert not broken.exists()
+    assert train(0, broken) == train(0, straight) == 0
+    ours, theirs = (path.with_name("model") / "model.safetensors" for path in (broken, straight))
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 @pytest.mark.parametrize("lora_rank", [None, 2])
