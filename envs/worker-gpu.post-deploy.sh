@@ -234,6 +234,7 @@ supervisor==4.3.0
 sympy==1.14.0
 tabulate==0.9.0
 tenacity==9.2.1
+tensorboardx==2.6.5
 throttler==1.2.3
 tiktoken==0.14.0
 tilelang==0.1.12

@@ -51,6 +51,10 @@ def load_config():
 
 CONFIG = load_config()
 
+# To trainings in the environment: as a parameter of theirs it would have them run again.
+if CONFIG.tensorboard:
+    os.environ["AGENTARK_TENSORBOARD"] = "1"
+
 
 def open_records():
     """Snakemake's records of this run, or one message that it has files without any."""

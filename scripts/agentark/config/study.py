@@ -80,6 +80,9 @@ class Config(Section):
         description="what is compared beside every method with the untrained model, and every recipe with the method "
         "that it goes on from: `{pad: [da]}`; an arm is a method or recipe, or `VARIANT/NAME`",
     )
+    tensorboard: bool = Field(
+        False, description="write TensorBoard files beside each trained model while it is trained; changes no result"
+    )
     hardware: Hardware = Field(Hardware(), description="GPUs and memory of jobs, by the size of their models")
 
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)

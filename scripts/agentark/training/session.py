@@ -1,8 +1,10 @@
 """A trainer's session: what it shows, when it saves, where an interrupted one goes on."""
 
 import csv
+import importlib.util
 import json
 import math
+import os
 import shutil
 import statistics
 import time
@@ -20,6 +22,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations import TensorBoardCallback, WandbCallback
 
 from agentark.config.section import Section
 from agentark.engines import local_models
@@ -50,7 +53,8 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "logging_steps": 1,
         "save_strategy": "no",  # `Watch` asks for checkpoints by the clock
         "save_total_limit": 2,  # one to fall back to
-        "report_to": "none",
+        "report_to": "none",  # `reporters` says who
+        "run_name": str(checkpoints),
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         **processes.options(),
@@ -131,6 +135,26 @@ def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, 
     return root / identity
 
 
+def reporters(checkpoints: Path) -> list[TrainerCallback]:
+    """Who else is told what is logged: TensorBoard where the config asks for it (`tensorboard`), Weights & Biases where
+    the user's environment does."""
+    if not processes.is_first():
+        return []
+    found: list[TrainerCallback] = []
+    if os.environ.get("AGENTARK_TENSORBOARD"):
+        from tensorboardX import SummaryWriter
+
+        root = next(folder for folder in checkpoints.parents if folder.name == "checkpoints")
+        _, *part = checkpoints.relative_to(root).parts
+        found.append(TensorBoardCallback(SummaryWriter(str(root.with_name("tensorboard").joinpath(*part)))))
+    if os.environ.get("WANDB_PROJECT"):
+        if importlib.util.find_spec("wandb"):
+            found.append(WandbCallback())
+        else:
+            say("wandb        WANDB_PROJECT is set, but wandb is not installed: nothing is sent there")
+    return found
+
+
 def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
     """Train, or go on from the last whole checkpoint.
 
@@ -140,7 +164,8 @@ def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
         StoppedError: the deadline came first; what was done is saved.
     """
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch)
+    for reporter in [*reporters(checkpoints), watch]:
+        trainer.add_callback(reporter)
     # One process looks, and tells the others: it may throw one away.
     (update,) = processes.largest(_last_whole(checkpoints, watch.stage) if processes.is_first() else 0)
     newest = checkpoints / f"checkpoint-{update}" if update else None

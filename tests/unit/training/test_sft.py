@@ -1,5 +1,6 @@
 import json
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from tensorboardX.proto.event_pb2 import Event
 from torch.nn import functional
+from transformers import TrainerCallback
 
 from agentark.config.sft import Sft
 from agentark.engines.local_models import open_model, open_tokenizer
@@ -364,6 +367,47 @@ def arguments(folder, tmp_path, examples, chosen, out=None) -> list[str]:
 
 def run(folder, tmp_path, examples, chosen, out=None) -> int:
     return program.main(arguments(folder, tmp_path, examples, chosen, out))
+
+
+@pytest.fixture
+def no_reporters(monkeypatch):
+    for name in ("AGENTARK_TENSORBOARD", "WANDB_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_tensorboard_is_told_every_update_when_it_is_asked_for(folder, tmp_path, monkeypatch, no_reporters):
+    assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
+    assert not (tmp_path / "out" / "tensorboard").exists()
+    monkeypatch.setenv("AGENTARK_TENSORBOARD", "1")
+    assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
+    (file,) = (tmp_path / "out" / "tensorboard").glob("events.*")
+    content, events = file.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    told = {(value.tag, event.step): value.simple_value for event in events for value in event.summary.value}
+    logged = pd.read_csv(tmp_path / "out" / "metrics.csv").set_index("step")["loss"]
+    assert {step: told["train/loss", step] for step in (1, 2, 3, 4)} == pytest.approx(logged.to_dict(), rel=1e-5)
+
+
+def test_weights_and_biases_is_told_when_the_environment_asks_for_it(
+    folder, tmp_path, monkeypatch, capfd, no_reporters
+):
+    monkeypatch.setenv("WANDB_PROJECT", "sums")
+    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: None)
+    assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
+    assert "wandb is not installed" in capfd.readouterr().err
+    told = []
+
+    class Told(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **_):
+            told.append(logs)
+
+    monkeypatch.setattr(session, "WandbCallback", Told)
+    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: name)
+    assert run(folder, tmp_path, [example(i) for i in range(6)], settings(), tmp_path / "told" / "manifest.json") == 0
+    assert sum("loss" in logs for logs in told) == 4
 
 
 TRAINS = """
