@@ -69,6 +69,7 @@ def work(args: argparse.Namespace) -> None:
         facts={
             **counts,
             "updates": len(log),
+            "questions": len({row["question_id"] for row in trained_on}),
             "examples_trained": len(trained_on),
             "loss_tokens": sum(sft.n_trained(row, settings) for row in trained_on),
             **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"]),

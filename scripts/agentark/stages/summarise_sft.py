@@ -49,11 +49,15 @@ def curves_of(path: Path) -> pd.DataFrame:
 
 def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
     about = whose(path)
-    facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    facts = manifest["facts"]
     own = curves[(curves[WHOSE] == pd.Series(about)).all(axis=1)]
     validated = "validation_accuracy" in own and own["validation_accuracy"].notna().any()
     return {
         **about,
+        # What all students of a study have in common.
+        "budget": next((key for key in ("examples", "loss_tokens") if manifest["settings"][key]), "passes"),
+        "questions": facts["questions"],
         "rows": facts["used"],
         "rows_too_long": facts["too_long"],
         "updates": facts["updates"],

@@ -523,19 +523,20 @@ def test_a_training_is_on_what_was_planned(folder, tokenizer, tmp_path, monkeypa
 
 def test_the_study_has_a_line_and_a_curve_for_each_student(folder, tmp_path):
     students = [Path("students/rsft/teacher/sums/tiny/0"), Path("variants/more/students/rsft/teacher/sums/tiny/0")]
-    for student, epochs, validation in zip(students, (1, 3), (None, 2), strict=True):
+    for student, budget, validation in zip(students, (None, 18), (None, 2), strict=True):
         place = tmp_path / "run" / student
         examples = [example(i) for i in range(6)] + [unanswered()]
-        chosen = settings(epochs=epochs, validation_questions=validation)
+        chosen = settings(epochs=1, examples=budget, validation_questions=validation)
         assert run(folder, tmp_path, examples, chosen, place / "manifest.json") == 0
     files = {"--out": "sft.csv", "--curves": "curves.csv", "--figure": "sft.svg"}
     given = [text for option, file in files.items() for text in (option, str(tmp_path / file))]
     manifests_of = [str(tmp_path / "run" / student / "manifest.json") for student in students]
     assert summarise_sft.main(["--students", *manifests_of, *given]) == 0
     table, curves = pd.read_csv(tmp_path / "sft.csv"), pd.read_csv(tmp_path / "curves.csv")
-    assert table[["variant", "recipe", "rows", "updates", "examples", "passes"]].values.tolist() == [
-        ["main", "rsft", 6, 2, 6, 1.0],
-        ["more", "rsft", 6, 6, 18, 3.0],
+    columns = ["variant", "recipe", "budget", "questions", "rows", "updates", "examples", "passes"]
+    assert table[columns].values.tolist() == [
+        ["main", "rsft", "passes", 6, 6, 2, 6, 1.0],
+        ["more", "rsft", "examples", 6, 6, 6, 18, 3.0],
     ]
     assert table["loss_tokens"][1] == 3 * table["loss_tokens"][0] > 0
     assert curves.groupby("variant")["step"].apply(list).to_dict() == {"main": [1, 2], "more": [0, 1, 2, 3, 4, 5, 6]}
