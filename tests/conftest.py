@@ -1,6 +1,10 @@
-"""Threads for tests: the models are tiny, and two OpenMP teams on two cores wait for one another."""
+"""Tests are alone with the machine's threads, and report to nobody."""
 
 import os
 
-# Before torch is imported; Snakemake sets its own number for the jobs of the end-to-end run.
+# The models are tiny, and two OpenMP teams on two cores wait for one another. Before torch is imported; Snakemake sets
+# its own number for the jobs of the end-to-end run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+for name in ("AGENTARK_TENSORBOARD", "WANDB_PROJECT"):
+    os.environ.pop(name, None)

@@ -39,8 +39,8 @@ def rows() -> Iterator[Row]:
         for what, shape in SHAPES.items():
             traces = list(solutions(tokenizer, **shape))
             speeds = alternate(
-                partial(steps_per_second, model, tokenizer, traces, len(traces)),
-                partial(steps_per_second, model, tokenizer, traces, 1),
+                partial(steps_per_second, model, traces, len(traces)),
+                partial(steps_per_second, model, traces, 1),
             )
             note = f"{len(traces)} traces of {shape['n_questions']} questions; reference: one trace at a time"
             yield Row(f"score, {what}", *speeds, unit="steps/s", note=note)
@@ -84,7 +84,6 @@ def solutions(
 
 def steps_per_second(
     model: prm.ProcessRewardModel,
-    tokenizer: local_models.PreTrainedTokenizerBase,
     traces: list[encoding.EncodedTrace],
     at_once: int,
 ) -> float:

@@ -16,7 +16,7 @@ from tests.workflow import forked
 
 ROOT = Path(__file__).parents[2]
 FAKE_PYTHON = """#!{python}
-import json, pathlib, sys
+import json, os, pathlib, sys
 args = sys.argv[1:]
 if args[:2] == ["-m", "agentark.running.launch"]:
     args = ["-m", *args[next(i for i, arg in enumerate(args) if arg.startswith("agentark.stages.")):]]
@@ -33,9 +33,9 @@ if args[:1] == ["-m"] and args[1].startswith("agentark.stages."):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 # What a manifest must hold for `agentark verify`.
                 said = {{"kind": args[1], "parents": {{}}, "outputs": {{}}, "files": {{}}, "folder": None}}
+                said["tensorboard"] = os.environ.get("AGENTARK_TENSORBOARD")
                 file.write_text(json.dumps(said))
 else:
-    import os
     os.execv("{python}", ["{python}", *args])
 """
 

@@ -159,6 +159,7 @@ CHANGES = [
         "another method (its set and students only)",
     ),
     setting("hardware.gpus_per_node", 4, {}),
+    setting("tensorboard", True, {}),
     edit(
         "the code of a stage",
         f"{MODULES}/stages/grpo.py",

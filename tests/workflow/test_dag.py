@@ -1,5 +1,6 @@
 """The DAG as a user meets it: what runs, what runs again after a change, and what bad input says."""
 
+import json
 import os
 import re
 import shutil
@@ -80,6 +81,16 @@ def test_jobs_run_the_library_of_their_own_checkout_whatever_is_installed(copy: 
     result = copy.snakemake("questions", "--cores", "1", PYTHONPATH="")
     assert result.returncode == 0, result.stderr
     assert "of this checkout" in (copy.folder / "results/demo/logs/make_questions/chain_sum.log").read_text()
+
+
+def test_trainings_are_told_that_tensorboard_is_wanted(copy: Checkout) -> None:
+    student = "results/demo/students/rsft/smollm2-135m/chain_sum/smollm2-135m/0/manifest.json"
+    told = []
+    for wanted in (True, False):
+        result = copy.snakemake(student, "--cores", "1", "--forcerun", "train_sft", "--config", f"tensorboard={wanted}")
+        assert result.returncode == 0, result.stderr
+        told.append(json.loads((copy.folder / student).read_text())["tensorboard"])
+    assert told == ["1", None]
 
 
 def test_stage_targets(copy: Checkout) -> None:

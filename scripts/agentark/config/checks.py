@@ -227,6 +227,13 @@ def parts(config: "Config") -> None:
                     f"{key}methods: PAD's reward model tells an agent's right step from another's wrong one, and "
                     "sets.trajectories is 1: take 2 or more, or leave PAD out"
                 )
+            for student in part.students if config.variant(variant).sft.load_in_4bit else ():
+                size = config.hardware.of(config.billions(student))
+                if size.zero == 3 and size.train_gpus > 1:
+                    raise ValueError(
+                        f"{key}students: weights in 4 bits (sft.load_in_4bit) cannot be shared out by ZeRO-3, which "
+                        f"hardware.sizes has for {student}: write `zero: 0` there, and as few train_gpus as it needs"
+                    )
             for dataset in part.train_sets if config.variant(variant).sft.validation_questions else ():
                 if config.datasets[dataset].validation is None:
                     raise ValueError(

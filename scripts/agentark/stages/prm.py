@@ -61,7 +61,7 @@ def work(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     model, stored = prm.open_backbone(folder, "infonce" in settings.loss, settings.lora_rank)
     checkpoints = session.checkpoint_folder(args.manifest, "prm", settings, args.seed, parents)
-    log = prm_training.fit(model, tokenizer, train, settings, args.seed, checkpoints)
+    log = prm_training.fit(model, train, settings, args.seed, checkpoints)
     measured = kept_back(model, held_out)
     value, low, high = (measured[name] for name in ("auroc", "auroc_low", "auroc_high"))
     n_steps = measured["held_out_steps"]

@@ -55,7 +55,7 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
     validated = "validation_accuracy" in own and own["validation_accuracy"].notna().any()
     return {
         **about,
-        # What all students of a study have in common.
+        # What it has in common with the students that it is compared with.
         "budget": next((key for key in ("examples", "loss_tokens") if manifest["settings"][key]), "passes"),
         "questions": facts["questions"],
         "rows": facts["used"],

@@ -1,7 +1,7 @@
 """Examples one behind the other in a row, without padding: positions begin anew with each, and each reads itself alone.
 
 Block-diagonal masks would do the same for the square of a row's length; here attention goes through PyTorch's kernels
-once for each example.
+once for each example, or for each tree of those that begin alike (`trees`).
 """
 
 from collections.abc import Iterator

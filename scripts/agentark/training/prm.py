@@ -43,6 +43,7 @@ class ProcessRewardModel(nn.Module):
         size = backbone.config.get_text_config().hidden_size
         self.backbone = backbone
         self.packs = packing.prepare(backbone.get_base_model() if isinstance(backbone, PeftModel) else backbone)
+        """Whether it reads packed rows; if not, single traces."""
         self.head = Float32Linear(size, 2)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -63,8 +64,11 @@ class ProcessRewardModel(nn.Module):
         Returns:
             (S,) and (S, D), float32; no projections without a projector.
         """
-        known = places if self.packs else {}
-        hidden = self.backbone(input_ids=input_ids, use_cache=False, **known).last_hidden_state
+        if not self.packs:
+            if len(places["starts"]) > 2:
+                raise ValueError("a model that reads no packed rows was given several traces")
+            places = {}
+        hidden = self.backbone(input_ids=input_ids, use_cache=False, **places).last_hidden_state
         at_steps = hidden[0, step_tokens]
         logits = self.head(at_steps)
         projected = None if self.projector is None else functional.normalize(self.projector(at_steps), dim=-1)

@@ -208,7 +208,6 @@ def trainable_in_stage(model: ProcessRewardModel, stage: int) -> None:
 
 def fit(
     model: ProcessRewardModel,
-    tokenizer: PreTrainedTokenizerBase,
     questions: list[PrmQuestion],
     settings: Prm,
     seed: int,
@@ -224,14 +223,13 @@ def fit(
         trainable_in_stage(model, number)
         watch = session.Watch(f"prm stage {number}", deadline)
         folder = checkpoints / f"stage{number}"
-        session.train(trainer(model, tokenizer, questions, settings, part, seed, folder), watch, folder)
+        session.train(trainer(model, questions, settings, part, seed, folder), watch, folder)
         log += [{**row, "stage": number} for row in watch.rows]
     return log
 
 
 def trainer(
     model: ProcessRewardModel,
-    tokenizer: PreTrainedTokenizerBase,
     questions: list[PrmQuestion],
     settings: Prm,
     part: PrmStage,

@@ -1,7 +1,6 @@
 """A trainer's session: what it shows, when it saves, where an interrupted one goes on."""
 
 import csv
-import importlib.util
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback, WandbCallback
+from transformers.integrations import TensorBoardCallback, WandbCallback, is_wandb_available
 
 from agentark.config.section import Section
 from agentark.engines import local_models
@@ -35,12 +34,15 @@ from agentark.running.ownership import own_folder
 from agentark.running.progress import Progress, say
 from agentark.training import processes
 
+CHECKPOINTS = "checkpoints"
+
 MINUTES_BETWEEN_CHECKPOINTS = 10.0
 """A checkpoint holds weights and both moments of Adam: for most of the demo's runs it would cost more than it saves."""
 
 
 def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
     """Arguments that all our trainers share."""
+    trained, part = _what(checkpoints)
     return {
         "output_dir": str(checkpoints),
         "seed": seed,
@@ -54,7 +56,7 @@ def trainer_options(checkpoints: Path, seed: int) -> dict[str, Any]:
         "save_strategy": "no",  # `Watch` asks for checkpoints by the clock
         "save_total_limit": 2,  # one to fall back to
         "report_to": "none",  # `reporters` says who
-        "run_name": str(checkpoints),
+        "run_name": "/".join((str(trained), *part)),
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         **processes.options(),
@@ -126,7 +128,7 @@ def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, 
 
     Waits while another job trains there.
     """
-    root = manifest.with_name("checkpoints")
+    root = manifest.with_name(CHECKPOINTS)
     if processes.is_first():
         own_folder(root)
     identity = content_id(
@@ -135,24 +137,36 @@ def checkpoint_folder(manifest: Path, stage: str, settings: Section, seed: int, 
     return root / identity
 
 
-def reporters(checkpoints: Path) -> list[TrainerCallback]:
+def reporters(checkpoints: Path, update: int) -> list[TrainerCallback]:
     """Who else is told what is logged: TensorBoard where the config asks for it (`tensorboard`), Weights & Biases where
-    the user's environment does."""
+    the user's environment does.
+
+    Args:
+        update: the one that the training goes on from; what an earlier attempt told of later ones is taken back.
+    """
     if not processes.is_first():
         return []
     found: list[TrainerCallback] = []
     if os.environ.get("AGENTARK_TENSORBOARD"):
         from tensorboardX import SummaryWriter
 
-        root = next(folder for folder in checkpoints.parents if folder.name == "checkpoints")
-        _, *part = checkpoints.relative_to(root).parts
-        found.append(TensorBoardCallback(SummaryWriter(str(root.with_name("tensorboard").joinpath(*part)))))
+        trained, part = _what(checkpoints)
+        folder = trained.joinpath("tensorboard", *part)
+        if update == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        found.append(TensorBoardCallback(SummaryWriter(str(folder), purge_step=update + 1)))
     if os.environ.get("WANDB_PROJECT"):
-        if importlib.util.find_spec("wandb"):
+        if is_wandb_available():
             found.append(WandbCallback())
         else:
             say("wandb        WANDB_PROJECT is set, but wandb is not installed: nothing is sent there")
     return found
+
+
+def _what(checkpoints: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder of the model whose checkpoints these are, and the part of its training; see `checkpoint_folder`."""
+    root = next((folder for folder in checkpoints.parents if folder.name == CHECKPOINTS), checkpoints.parent)
+    return root.parent, checkpoints.relative_to(root).parts[1:]
 
 
 def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
@@ -164,14 +178,19 @@ def train(trainer: Trainer, watch: Watch, checkpoints: Path) -> None:
         StoppedError: the deadline came first; what was done is saved.
     """
     trainer.remove_callback(PrinterCallback)
-    for reporter in [*reporters(checkpoints), watch]:
-        trainer.add_callback(reporter)
     # One process looks, and tells the others: it may throw one away.
     (update,) = processes.largest(_last_whole(checkpoints, watch.stage) if processes.is_first() else 0)
+    told = reporters(checkpoints, update)
+    for callback in [*told, watch]:
+        trainer.add_callback(callback)
     newest = checkpoints / f"checkpoint-{update}" if update else None
     if newest:
         say(f"{watch.stage:<12} goes on from update {update}")
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    if any(isinstance(callback, WandbCallback) for callback in told):
+        import wandb
+
+        wandb.finish()  # the second stage of a reward model is a run of its own
     if watch.stopped:
         done = f"{trainer.state.global_step} of {trainer.state.max_steps} updates"
         raise StoppedError(f"stopped by {watch.stopped} after {done}, which are saved; the same command goes on")

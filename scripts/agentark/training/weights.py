@@ -80,7 +80,7 @@ def save(
     """Write a self-contained model folder, adapters merged (in float32, before rounding), tokenizer and template in."""
     if isinstance(model, PeftModel):
         in_4bit = getattr(model.get_base_model(), "is_loaded_in_4bit", False)
-        model = _out_of_4bit(model) if in_4bit else model.merge_and_unload()
+        model = _out_of_4bit(model, dtype) if in_4bit else model.merge_and_unload()
     model.config.use_cache = True  # trainers turn it off, and students would be served without a cache
     # What a student was trained to end its turn with must end it in every engine.
     model.generation_config.eos_token_id = end_ids(model, tokenizer)
@@ -89,8 +89,9 @@ def save(
 
 
 @torch.no_grad()
-def _out_of_4bit(model: PeftModel) -> PreTrainedModel:
-    """What was trained, in float32: adapters on weights as 4 bits hold them, not on those that they were made from.
+def _out_of_4bit(model: PeftModel, dtype: torch.dtype) -> PreTrainedModel:
+    """What was trained: adapters on weights as 4 bits hold them, not on those that they were made from, added in
+    float32.
 
     peft's own merging would round the sum to 4 bits, and most of what the adapter learnt away.
     """
@@ -98,7 +99,7 @@ def _out_of_4bit(model: PeftModel) -> PreTrainedModel:
     from peft.tuners.lora import Linear4bit
 
     base = model.get_base_model()
-    whole = local_models.open_model(Path(base.name_or_path), torch.float32)
+    whole = local_models.open_model(Path(base.name_or_path), dtype)
     for name, layer in base.named_modules():
         if isinstance(layer, Linear4bit):
             weight = layer.base_layer.weight

@@ -194,6 +194,14 @@ SMALL_SFT = {"sft": {"epochs": 3}}
             "traces.verifier: `big` thinks before it answers, and is asked for one word",
         ),
         ({"sft": {"load_in_4bit": True}}, "cannot be trained themselves; give a lora_rank"),
+        (
+            {
+                "models": MINIMAL["models"] | {"big": {"source": "Qwen/Qwen3-8B"}},
+                "experiments": {"e": {"students": ["big"], "variants": ["low"]}},
+                "variants": {"low": {"sft": {"lora_rank": 8, "load_in_4bit": True}}},
+            },
+            "experiments.e.students: weights in 4 bits (sft.load_in_4bit) cannot be shared out by ZeRO-3",
+        ),
         ({"sft": {"examples": 100, "loss_tokens": 100}}, "a training has one budget"),
         ({"compare": {"pad": ["outcome"]}}, "compare.pad: `outcome` is not under `methods`"),
         ({"compare": {"pad": ["pad"]}}, "compared with itself"),

@@ -11,8 +11,9 @@ from agentark.config.grpo import Grpo
 from agentark.config.sft import Sft
 from agentark.engines.local_models import device
 from agentark.records.sets import RlPrompt, TrainingExample
-from agentark.training import grpo, rollouts, session, sft, weights
+from agentark.training import grpo, prm, prm_training, rollouts, session, sft, weights
 from agentark.training.logprobs import token_logps
+from tests.unit.training import test_prm
 
 pytestmark = [
     pytest.mark.usefixtures("float32"),
@@ -103,6 +104,32 @@ def test_each_process_of_a_node_takes_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert device() == torch.device("cuda", 3)
+
+
+# The reward model
+
+
+@pytest.mark.parametrize("tokens", [16384, 100])
+@ADAPTERS
+def test_a_reward_model_without_kept_activations_has_the_same_gradient(
+    folder, tokenizer, tmp_path, monkeypatch, float32, lora_rank, tokens
+):
+    def found():
+        torch.manual_seed(0)
+        chosen = test_prm.settings(tokens_per_pass=tokens)
+        questions, _ = prm_training.encode_questions(test_prm.questions_with_a_planted_error(3), tokenizer, chosen, 0)
+        model, _ = prm.open_backbone(folder, lora_rank=lora_rank)
+        prm_training.trainable_in_stage(model, 2)
+        trainer = prm_training.trainer(model, questions, chosen, chosen.stage2, 0, tmp_path)
+        if trainer.args.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        trainer.training_step(model, prm_training.update_of(questions, chosen, seed=0, packs=True))
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    kept = found()
+    checkpointed = as_checkpointed(monkeypatch)
+    torch.testing.assert_close(found(), kept, rtol=1e-4, atol=1e-6)
+    assert checkpointed
 
 
 # R-SFT and DA

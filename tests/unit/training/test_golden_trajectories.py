@@ -65,7 +65,7 @@ def reward_model(folder: Path, tokenizer: PreTrainedTokenizerBase, checkpoints: 
     chosen = Prm.model_validate({"loss": loss, "batch_size": 4, "max_length": 200, "negatives": 4, **stages})
     questions, _ = prm_training.encode_questions(labelled(8), tokenizer, chosen, 0)
     model, _ = prm.open_backbone(folder)
-    return prm_training.fit(model, tokenizer, questions, chosen, 0, checkpoints)
+    return prm_training.fit(model, questions, chosen, 0, checkpoints)
 
 
 def contrastive(folder: Path, tokenizer: PreTrainedTokenizerBase, checkpoints: Path) -> Log:

@@ -76,14 +76,17 @@ def test_packed_is_padded(family):
 BEGIN_ALIKE = [[3, 4, 5, *range(10, 22)], [3, 4, 5, 10, 11, 30], [3, 4, 5], [3, 4, 9, 9, 9, 9, 9, 9, 9], [8, 7, 6]]
 
 
-@pytest.mark.parametrize("tokens", [100, 20, 1])
+@pytest.mark.parametrize(("tokens", "of_a_tree", "most_trees"), [(100, 100, 1), (100, 15, 2), (20, 4, 2), (1, 100, 1)])
 @pytest.mark.parametrize("family", sorted(packing.FAMILIES))
-def test_sequences_that_begin_alike_are_read_as_if_alone(family, tokens):
+def test_sequences_that_begin_alike_are_read_as_if_alone(family, tokens, of_a_tree, most_trees, monkeypatch):
+    monkeypatch.setattr(trees, "TOKENS_PER_TREE", of_a_tree)
+    found = trees.passes(BEGIN_ALIKE, tokens, packs=True)
+    assert max(map(len, found)) == most_trees
     model = made(family)
     with torch.no_grad():
         expected = [model(torch.tensor([row])).logits[0] for row in BEGIN_ALIKE]
     packing.prepare(model)
-    for planted in trees.passes(BEGIN_ALIKE, tokens, packs=True):
+    for planted in found:
         forest = trees.grow(BEGIN_ALIKE, planted)
         with torch.no_grad():
             logits = model(forest.input_ids, use_cache=False, **forest.places).logits[0]
@@ -104,6 +107,15 @@ def test_every_sequence_is_in_one_pass_and_every_token_once_in_a_tree():
             alone = sum(map(len, planted)) == 1
             assert alone or trees.grow(BEGIN_ALIKE, planted).input_ids.numel() <= tokens
     assert trees.passes(BEGIN_ALIKE, 100, packs=False) == [[[i]] for i in (2, 0, 1, 3, 4)]
+
+
+def test_a_long_prompt_is_worth_a_larger_tree(monkeypatch):
+    monkeypatch.setattr(trees, "TOKENS_PER_TREE", 20)
+    prompt = list(range(15))
+    for n_own, sizes in ((4, [27]), (20, [35, 35, 35])):
+        rows = [[*prompt, *[100 + i] * n_own] for i in range(3)]
+        (planted,) = trees.passes(rows, 1000, packs=True)
+        assert [trees.grow(rows, [tree]).input_ids.numel() for tree in planted] == sizes
 
 
 def test_a_packed_row_has_no_padding():

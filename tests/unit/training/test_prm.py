@@ -126,7 +126,7 @@ def test_all_parameters_are_trained_and_saved(folder, tokenizer, tmp_path, float
     groups = questions_with_a_planted_error(8)
     questions, _ = prm_training.encode_questions(groups, tokenizer, settings(), seed=0)
     chosen = settings(loss={"contrastive": 1, "infonce": 1})
-    prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
+    prm_training.fit(model, questions, chosen, 0, tmp_path / "checkpoints")
     unchanged = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
     frozen = [name for name in before if lora_rank and name.startswith("backbone.") and "lora_" not in name]
     assert unchanged == frozen

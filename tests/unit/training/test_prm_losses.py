@@ -138,7 +138,7 @@ def gradient(folder, tokenizer, tmp_path, chosen: Prm, stage: int = 2, packs: bo
     model, _ = prm.open_backbone(folder, projects="infonce" in chosen.loss)
     prm_training.trainable_in_stage(model, stage)
     questions, _ = prm_training.encode_questions(questions_with_a_planted_error(4), tokenizer, chosen, seed=0)
-    trainer = prm_training.trainer(model, tokenizer, questions, chosen, chosen.stage2, 0, tmp_path)
+    trainer = prm_training.trainer(model, questions, chosen, chosen.stage2, 0, tmp_path)
     update = prm_training.update_of(questions, chosen, seed=0, packs=packs)
     trainer.training_step(trainer.model, update)
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -172,7 +172,7 @@ def test_every_loss_learns_twenty_questions_by_heart(folder, tokenizer, tmp_path
     questions, _ = prm_training.encode_questions(questions_with_a_planted_error(20), tokenizer, chosen, seed=0)
     torch.manual_seed(0)
     model, _ = prm.open_backbone(folder, projects=isinstance(loss, dict))
-    prm_training.fit(model, tokenizer, questions, chosen, 0, tmp_path / "checkpoints")
+    prm_training.fit(model, questions, chosen, 0, tmp_path / "checkpoints")
     assert kept_back(model, questions)["auroc"] > 0.99
 
 
@@ -181,7 +181,7 @@ def test_a_loss_that_is_no_number_stops_with_the_questions_named(folder, tokeniz
     torch.nn.init.constant_(model.head.weight, torch.nan)
     questions, _ = prm_training.encode_questions(questions_with_a_planted_error(2), tokenizer, settings(), seed=0)
     with pytest.raises(UserError, match="0000, 0001"):
-        prm_training.fit(model, tokenizer, questions, settings(), 0, tmp_path / "checkpoints")
+        prm_training.fit(model, questions, settings(), 0, tmp_path / "checkpoints")
 
 
 def test_questions_of_right_steps_alone_are_used_where_the_loss_can(tokenizer):

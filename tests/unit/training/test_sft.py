@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -369,17 +370,12 @@ def run(folder, tmp_path, examples, chosen, out=None) -> int:
     return program.main(arguments(folder, tmp_path, examples, chosen, out))
 
 
-@pytest.fixture
-def no_reporters(monkeypatch):
-    for name in ("AGENTARK_TENSORBOARD", "WANDB_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def test_tensorboard_is_told_every_update_when_it_is_asked_for(folder, tmp_path, monkeypatch, no_reporters):
+def test_tensorboard_is_told_every_update_when_it_is_asked_for(folder, tmp_path, monkeypatch):
     assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
     assert not (tmp_path / "out" / "tensorboard").exists()
     monkeypatch.setenv("AGENTARK_TENSORBOARD", "1")
-    assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
+    for _ in range(2):  # another training takes the place of the one before
+        assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
     (file,) = (tmp_path / "out" / "tensorboard").glob("events.*")
     content, events = file.read_bytes(), []
     while content:
@@ -391,11 +387,9 @@ def test_tensorboard_is_told_every_update_when_it_is_asked_for(folder, tmp_path,
     assert {step: told["train/loss", step] for step in (1, 2, 3, 4)} == pytest.approx(logged.to_dict(), rel=1e-5)
 
 
-def test_weights_and_biases_is_told_when_the_environment_asks_for_it(
-    folder, tmp_path, monkeypatch, capfd, no_reporters
-):
+def test_weights_and_biases_is_told_when_the_environment_asks_for_it(folder, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("WANDB_PROJECT", "sums")
-    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(session, "is_wandb_available", lambda: False)
     assert run(folder, tmp_path, [example(i) for i in range(6)], settings()) == 0
     assert "wandb is not installed" in capfd.readouterr().err
     told = []
@@ -405,9 +399,11 @@ def test_weights_and_biases_is_told_when_the_environment_asks_for_it(
             told.append(logs)
 
     monkeypatch.setattr(session, "WandbCallback", Told)
-    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(session, "is_wandb_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(finish=lambda: told.append({"finished": True})))
     assert run(folder, tmp_path, [example(i) for i in range(6)], settings(), tmp_path / "told" / "manifest.json") == 0
     assert sum("loss" in logs for logs in told) == 4
+    assert "finished" in told[-1]
 
 
 TRAINS = """
