@@ -53,7 +53,7 @@ CONFIG = load_config()
 
 # To trainings in the environment: as a parameter of theirs it would have them run again.
 if CONFIG.tensorboard:
-    os.environ["AGENTARK_TENSORBOARD"] = "1"
+    os.environ.update(AGENTARK_TENSORBOARD="1")
 
 
 def open_records():
