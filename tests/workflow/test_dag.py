@@ -269,6 +269,26 @@ def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> Non
     assert (counts["import_debates"], counts["evaluate_imported_debates"], counts["evaluate_student"]) == (1, 1, 3)
 
 
+def test_a_teacher_with_logs_stands_beside_one_that_debates(copy: Checkout, tmp_path: Path) -> None:
+    for name in ("gpt", "mistral"):
+        (tmp_path / f"{name}.json").write_text("[]")
+    logs = f"{{gpt-3.5: {tmp_path}/gpt.json, mistral: {tmp_path}/mistral.json}}"
+    experiment = {"mixture": {"variants": ["mixture"], "teachers": ["gpt-3.5"], "methods": ["rsft"]}}
+    study = {
+        "teachers": ["gpt-3.5", "mistral", "smollm2-135m"],
+        "methods": ["rsft"],
+        "variants": {"mixture": {"sft": {"other_teachers": ["smollm2-135m"]}}},
+        "experiments": experiment,
+    }
+    (copy.folder / "study.json").write_text(json.dumps(study))
+    given = ["--configfile", "config/imported.yaml", "study.json", "--config", f"debates={{logs: {logs}}}"]
+    counts = copy.would_run(*given)
+    expected = {"hold_debates": 1, "import_debates": 2, "evaluate_imported_debates": 2, "build_set": 3, "train_sft": 4}
+    assert {rule: counts[rule] for rule in expected} == expected
+    student = "results/imported/variants/mixture/students/rsft/gpt-3.5/logged/smollm2-135m/0/manifest.json"
+    assert copy.would_run(student, *given)["build_set"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

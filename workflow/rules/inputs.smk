@@ -3,21 +3,15 @@
 from agentark.debates import imported, protocols
 
 
-def logs_folder():
-    return None if holds_debates() else CONFIG.debates.logs
-
-
-def log_files():
-    """The debate logs to import; none when debates are generated."""
-    if logs_folder() is None:
-        return []
+def log_files(place):
+    """The debate logs at a place."""
     try:
-        return [str(path) for path in imported.files(Path(logs_folder()))]
+        return [str(path) for path in imported.files(Path(place))]
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
-LOG_FILES = log_files()
+LOG_FILES = [file for place in CONFIG.debates.all_logs for file in log_files(place)]
 
 
 FILES = (".json", ".jsonl", ".parquet")
@@ -161,6 +155,19 @@ def pass_rates(suffix):
     return where(asks_policy, lambda wildcards: [path.format(**wildcards)])
 
 
+def taught_by(wildcards):
+    """The teacher of a student, and the others whose sets it learns from."""
+    return dict.fromkeys([wildcards.teacher, *config_of(wildcards).sft.other_teachers])
+
+
+def sets_of_traces(suffix):
+    """Function of a student: its teacher's set, then those of the others that it learns from."""
+    return lambda wildcards: [
+        f"sets/{teacher}/{wildcards.train_set}/{wildcards.sft_method}.{suffix}"
+        for teacher in taught_by(wildcards)
+    ]
+
+
 def step_sets(suffix):
     """Function of a reward model: the labelled steps of its teacher, then those of the others that it learns from."""
 
@@ -197,7 +204,7 @@ def benchmarks_of_debates(wildcards):
         if wildcards.teacher in part.teachers and wildcards.train_set in part.train_sets
     ]
     names = dict.fromkeys(name for part in parts for name in part.benchmarks)
-    return [name for name in names if holds_debates() or is_logged(name)]
+    return [name for name in names if holds(wildcards.teacher) or is_logged(name)]
 
 
 def held_out_debates(suffix):
@@ -205,7 +212,7 @@ def held_out_debates(suffix):
 
     def files(wildcards):
         who = wildcards.teacher
-        if holds_debates():
+        if holds(who):
             kind = suffix if suffix == "manifest.json" else f"debates.{suffix}"
             return [
                 f"evaluations/base/{who}/{name}.{kind}"
@@ -241,7 +248,7 @@ def benchmark_files(*names):
 
 
 def is_teacher(wildcards):
-    return wildcards.model in CONFIG.every("teachers") and holds_debates()
+    return wildcards.model in CONFIG.every("teachers") and holds(wildcards.model)
 
 
 def teacher_settings(wildcards):

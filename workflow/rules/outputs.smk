@@ -19,9 +19,10 @@ def settings_of_tables(wildcards):
 
 def scored_debates(suffix):
     """Patterns of the evaluations in which a teacher's debates are scored."""
-    if holds_debates():
-        return [f"evaluations/base/{{teacher}}/{{benchmark}}.{suffix}"]
-    return [f"evaluations/debate/{{teacher}}/{{logged}}.{suffix}"]
+    return [
+        f"evaluations/base/{{holder}}/{{benchmark}}.{suffix}",
+        f"evaluations/debate/{{logger}}/{{logged}}.{suffix}",
+    ]
 
 
 def tables_of_part(name):

@@ -106,10 +106,10 @@ def axes_of(part, variant):
         "shard": shards(config),
         "kind": kinds_of(recipes, config),
         "backbone": backbones(part, config),
-        "untrained": sorted(
-            {*part.students, *(part.teachers if holds_debates() else [])}
-        ),
+        "holder": [name for name in part.teachers if holds(name)],
+        "untrained": sorted({*part.students, *filter(holds, part.teachers)}),
         # Logged debates are scored on the logs' own held-out questions.
+        "logger": [name for name in part.teachers if not holds(name)],
         "logged": [name for name in part.benchmarks if is_logged(name)],
         "score_shard": range(CONFIG.prm_evaluation.shards),
     }
@@ -120,13 +120,28 @@ def is_logged(dataset):
     return CONFIG.datasets[dataset].source == IMPORTED_QUESTIONS
 
 
-def holds_debates():
-    """Whether teachers debate here, rather than in logs."""
-    return CONFIG.debates.source == "generate"
+def holds(teacher):
+    """Whether a teacher debates here, rather than in logs."""
+    return CONFIG.debates.logs_of(teacher) is None
+
+
+def patterns_of_teachers():
+    """Of those that debate here, and of those that have logs: debates are made by one rule or another."""
+    logs = CONFIG.debates.logs
+    if not CONFIG.debates.all_logs:
+        return NAME, NOBODY
+    if isinstance(logs, str):
+        return NOBODY, NAME
+    with_logs = "|".join(map(re.escape, logs))
+    return f"(?!({with_logs})/){NAME}", with_logs
+
+
+NOBODY = "(?!)"
+HOLDERS, LOGGERS = patterns_of_teachers()
 
 
 def shards(config):
-    return range(config.debates.shards if holds_debates() else 1)
+    return range(config.debates.shards)
 
 
 def backbones(part, config):
@@ -164,7 +179,7 @@ def evaluations_of(part, suffix="jsonl"):
         for kind in (
             "base/{untrained}/{benchmark}",
             students,
-            "debate/{teacher}/{logged}",
+            "debate/{logger}/{logged}",
         )
         for file in files_of(part, f"evaluations/{kind}.{suffix}")
     ]

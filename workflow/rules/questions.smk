@@ -25,7 +25,7 @@ rule make_questions:
     params:
         code=code_digest("questions"),
         folder=subpath(output.manifest, parent=True),
-        logs=f"--logs {logs_folder()}" if logs_folder() else "",
+        logs=" ".join(["--logs", *CONFIG.debates.all_logs]) if LOG_FILES else "",
     shell:
         "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"
         " --out {params.folder:q} {params.logs} --rejected {log.rejected:q} --log {log[0]:q}"

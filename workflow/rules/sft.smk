@@ -4,10 +4,10 @@
 rule train_sft:
     """Train {wildcards.student} by {wildcards.sft_method} on {wildcards.teacher}'s traces, seed {wildcards.seed}."""
     input:
-        made("sets/{teacher}/{train_set}/{sft_method}.card.json"),
+        made_by(sets_of_traces("card.json")),
         settings=made("settings/sft.json"),
         model=made_by(lambda wildcards: [beginning(wildcards)]),
-        rows=ancient(made("sets/{teacher}/{train_set}/{sft_method}.jsonl")),
+        rows=ancient(made_by(sets_of_traces("jsonl"))),
         validation=ancient(made("questions/{train_set}/validation.jsonl")),
     output:
         manifest="results/{run}/students/{before}{sft_method}/{teacher}/{train_set}/{student}/{seed}/manifest.json",

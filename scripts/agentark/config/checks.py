@@ -54,11 +54,16 @@ def _student(config: "Config", key: str, student: Taught) -> None:
     _can_be_trained(config, f"{key}.model", student.model)
     _exist(f"{key}.method", [student.method], "methods or `recipes`", [*METHODS, *config.recipes])
     _exist(f"{key}.variant", [student.variant], "variants", [MAIN, *config.variants])
-    if config.debates.source == "generate":
-        _exist(f"{key}.teacher", [student.teacher], "models` or `teams", [*config.models, *config.teams])
+    _can_teach(config, f"{key}.teacher", [student.teacher])
     _exist(f"{key}.train_set", [student.train_set], "datasets", config.datasets)
     if config.datasets[student.train_set].train is None:
         raise ValueError(f"{key}.train_set: datasets.{student.train_set} has no `train` part: give it one")
+
+
+def _can_teach(config: "Config", key: str, teachers: list[str]) -> None:
+    """A teacher has logs, or can debate."""
+    holders = [teacher for teacher in teachers if config.debates.logs_of(teacher) is None]
+    _exist(key, holders, "models` or `teams", [*config.models, *config.teams])
 
 
 def circles(config: "Config") -> None:
@@ -68,14 +73,16 @@ def circles(config: "Config") -> None:
 
 
 def _no_circle(config: "Config", name: str, path: list[str]) -> None:
-    """A student is made from the model that is trained and from its teachers, which may be students; by PAD also from
-    the other teachers of its reward model."""
+    """A student is made from the model that is trained and from its teachers, which may be students: those of its own
+    training, and by PAD those of its reward model."""
     if name in path:
         circle = " needs ".join([*path[path.index(name) :], name])
         raise ValueError(f"models: {circle}; a student cannot be made from itself, so break the circle")
     student = config.student(name) if name in config.models else None
     if student:
-        others = config.variant(student.variant).prm.other_teachers if "pad" in config.recipe(student.method) else []
+        settings, recipe = config.variant(student.variant), config.recipe(student.method)
+        others = [*settings.prm.other_teachers] if "pad" in recipe else []
+        others += settings.sft.other_teachers if {*recipe} - {"pad"} else []
         members = [member.model for teacher in (student.teacher, *others) for member in config.team(teacher).members]
         for needed in dict.fromkeys([student.model, *members]):
             _no_circle(config, needed, [*path, name])
@@ -105,9 +112,14 @@ def settings(config: "Config") -> None:
                 f"{key}: `{name}` thinks before it answers, and is asked for one word, or to go on with a text: name "
                 "an entry of the same source without `thinking`"
             )
-    _exist("prm.other_teachers", config.prm.other_teachers, "models` or `teams", [*config.models, *config.teams])
-    if config.prm.other_teachers and config.debates.source != "generate":
-        raise ValueError("prm.other_teachers: they debate, and this run's debates are those of logs: take it out")
+    for section in ("sft", "prm"):
+        others = getattr(config, section).other_teachers
+        _can_teach(config, f"{section}.other_teachers", others)
+        if others and isinstance(config.debates.logs, str):
+            raise ValueError(
+                f"{section}.other_teachers: all debates are those of the logs; say whose these are, "
+                "`debates: {logs: {TEACHER: PATH}}`, or take it out"
+            )
     if config.prm.model:
         _can_be_trained(config, "prm.model", config.prm.model)
     if config.sets.da_selection == "judge" and config.sets.judge is None:
@@ -210,8 +222,7 @@ def parts(config: "Config") -> None:
         _exist(f"{key}students", part.students, "models", config.models)
         for student in part.students:
             _can_be_trained(config, f"{key}students", student)
-        if config.debates.source == "generate":
-            _exist(f"{key}teachers", part.teachers, "models` or `teams", [*config.models, *config.teams])
+        _can_teach(config, f"{key}teachers", part.teachers)
         _exist(f"{key}methods", part.methods, "recipes", [*METHODS, *config.recipes])
         _exist(f"{key}train_sets", part.train_sets, "datasets", config.datasets)
         _exist(f"{key}benchmarks", part.benchmarks, "datasets", config.datasets)

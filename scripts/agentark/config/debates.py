@@ -19,8 +19,10 @@ class Debates(Section):
     """How traces are made: agents that debate, or logs of debates that were held elsewhere."""
 
     source: Literal["generate", "import"] = Field("generate", description="hold debates, or read logs of them")
-    logs: str | None = Field(
-        None, description="JSON or JSONL file of debate logs, or a folder of them (source: import)"
+    logs: str | dict[str, str] | None = Field(
+        None,
+        description="`source: import`: JSON or JSONL file of debate logs, or a folder of them; or one for each teacher "
+        "that has any, `{gpt-3.5: PATH}`, and the others debate here",
     )
     protocol: str = Field(
         "debate",
@@ -79,4 +81,18 @@ class Debates(Section):
                 "`source: import` needs `logs`, the file or folder of the debate logs; "
                 "on the command line: --config debates='{logs: PATH}'"
             )
+        if self.source == "import" and self.shards > 1:
+            raise ValueError("shards: debates of logs, and those beside them, are one shard; leave it out")
         return self
+
+    def logs_of(self, teacher: str) -> str | None:
+        """Where a teacher's debates are logged; None where it debates here."""
+        if self.source == "generate":
+            return None
+        return self.logs.get(teacher) if isinstance(self.logs, dict) else self.logs
+
+    @property
+    def all_logs(self) -> list[str]:
+        if self.source == "generate":
+            return []
+        return list(dict.fromkeys(self.logs.values())) if isinstance(self.logs, dict) else [self.logs]

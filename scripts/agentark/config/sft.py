@@ -10,6 +10,11 @@ from agentark.config.section import Section
 class Sft(Section):
     """R-SFT (Eq. 1) and DA (Eq. 2): supervised training on traces."""
 
+    other_teachers: list[str] = Field(
+        [],
+        description="teachers beside each student's own from whose debates' sets it learns too, a mixture: compare it "
+        "at equal budget",
+    )
     loss: Literal["sum", "token_mean", "separate", "answer"] = Field(
         "separate",
         description="`separate` = reasoning_weight * mean NLL(reasoning) + answer_weight * mean NLL(answer); "

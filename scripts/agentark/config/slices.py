@@ -28,6 +28,9 @@ def frozen(config: "Config", name: str) -> str:
         value = config.prm_evaluation.benchmarks[key].model_dump(mode="json")
     elif section == "sets":
         value = config.sets.slice_for(key).model_dump(mode="json")
+    elif section == "sft":
+        # The sets are inputs of their own.
+        value = config.sft.model_dump(mode="json", exclude={"other_teachers"})
     elif section == "prm":
         # The backbone and the sets are inputs of their own: the same ones make the same PRM for whoever uses it.
         value = config.prm.model_dump(mode="json", exclude={"model", "other_teachers"})

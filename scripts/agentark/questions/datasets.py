@@ -7,7 +7,7 @@ The parts are cut in the order test, validation, train, so that more training qu
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ class BadRowError(ValueError):
 
 
 def questions(
-    name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None = None
+    name: str, dataset: Dataset, rejected: Quarantine, logs: Sequence[Path] = ()
 ) -> dict[Split, list[Question]]:
     """The three parts of a dataset, disjoint by normalised content.
 
     Args:
         rejected: takes the rows without a question or a readable gold answer.
-        logs: file or folder of debate logs, for `source: debate-logs`.
+        logs: files or folders of debate logs, for `source: debate-logs`.
 
     Raises:
         UserError: the source cannot be read, or has too few different questions.
@@ -74,7 +74,7 @@ def questions(
 
 
 def _pool(
-    source: str, split: str | None, name: str, dataset: Dataset, rejected: Quarantine, logs: Path | None
+    source: str, split: str | None, name: str, dataset: Dataset, rejected: Quarantine, logs: Sequence[Path]
 ) -> Iterator[Question]:
     """The questions of one source, each with one gold answer; their split is not decided yet."""
     rows = _rows(source, split, dataset, rejected, logs)
@@ -107,15 +107,16 @@ def _pool(
 
 
 def _rows(
-    source: str, split: str | None, dataset: Dataset, rejected: Quarantine, logs: Path | None
+    source: str, split: str | None, dataset: Dataset, rejected: Quarantine, logs: Sequence[Path]
 ) -> Iterable[dict[str, Any]]:
     """All rows of one source in a fixed, seeded order; each row's `_where` names it in messages."""
     if source == IMPORTED_QUESTIONS:
-        if logs is None:
+        if not logs:
             raise UserError("source: debate-logs needs debates.logs, the file or folder of the logs")
         rows = [
             {"question": log.question, "answer": log.gold, "_choices": log.choices, "_where": log.where}
-            for log in imported.read(Path(logs), rejected)
+            for place in logs
+            for log in imported.read(place, rejected)
         ]
         return _shuffled(rows, dataset.seed)
     if source.startswith("reasoning-gym:"):

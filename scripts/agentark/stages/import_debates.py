@@ -36,7 +36,8 @@ def work(args: argparse.Namespace) -> None:
     debates: dict[str, Debate] = {}
     rejected = Quarantine("logged debates", settings.failed_share, "debates.failed_share")
     n_repeated = 0
-    for log in imported.read(Path(settings.logs or ""), rejected):
+    logs = Path(settings.logs_of(args.teacher) or "")
+    for log in imported.read(logs, rejected):
         key = question_id(log.question, log.choices)
         question = train.get(key) or held_out.get(key)
         if question is None:
@@ -51,7 +52,7 @@ def work(args: argparse.Namespace) -> None:
     chosen = [debates[key] for key in train if key in debates]
     if not chosen:
         raise UserError(
-            f"{settings.logs}: none of its {rejected.n_rows} debates is about a train question; "
+            f"{logs}: none of its {rejected.n_rows} debates is about a train question; "
             "give the dataset `source: debate-logs`, or logs of debates about its questions"
         )
     write_rows(args.held_out_debates, (debates[key] for key in held_out if key in debates))
@@ -61,7 +62,7 @@ def work(args: argparse.Namespace) -> None:
         kind="debates",
         stage="import_debates",
         settings=settings.model_dump(mode="json"),
-        parents=[args.train, args.held_out, *imported.files(Path(settings.logs or ""))],
+        parents=[args.train, args.held_out, *imported.files(logs)],
         outputs=[args.out, args.held_out_debates],
         facts={"logged": rejected.n_rows, "unusable": len(rejected)},
     )

@@ -15,7 +15,7 @@ from agentark.running.progress import say
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--dataset", required=True, help="name of the dataset in the config")
-    parser.add_argument("--logs", type=Path, help="debate logs, for `source: debate-logs`")
+    parser.add_argument("--logs", type=Path, nargs="*", default=[], help="debate logs, for `source: debate-logs`")
     parser.add_argument("--out", type=Path, required=True, help="folder of the three parts and their manifest")
     parser.add_argument("--rejected", type=Path, required=True, help="rows that are no questions, and why")
     return stage.run(work, parser.parse_args(argv), online=True)

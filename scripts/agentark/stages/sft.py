@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from agentark.config.sft import Sft
@@ -20,7 +20,7 @@ from agentark.training import processes, session, sft, weights
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model to train")
-    parser.add_argument("--set", type=Path, required=True, help="training examples, JSONL")
+    parser.add_argument("--set", type=Path, nargs="+", required=True, help="training examples, JSONL, of each teacher")
     parser.add_argument("--validation", type=Path, required=True, help="questions to validate on, JSONL; may be none")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last, beside the folder `model`")
@@ -30,16 +30,17 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Sft)
     folder = manifests.model_folder(args.model)
-    parents = [args.model, args.set]
+    parents = [args.model, *args.set]
     validation: list[Question] = []
     if settings.validation_questions:
         validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
         parents += [args.validation]
     tokenizer = open_tokenizer(folder)
-    rows, counts = sft.encode_all(read_rows(args.set, TrainingExample), tokenizer, settings.max_length)
+    examples = chain.from_iterable(read_rows(path, TrainingExample) for path in args.set)
+    rows, counts = sft.encode_all(examples, tokenizer, settings.max_length)
     if not rows:
         raise UserError(
-            f"{args.set}: no example to train on ({counts['examples']} read, {counts['too_long']} longer than "
+            f"{args.set[0]}: no example to train on ({counts['examples']} read, {counts['too_long']} longer than "
             f"sft.max_length = {settings.max_length}, {counts['without_answer']} without an answer); "
             "raise sft.max_length, or debate more or easier questions"
         )

@@ -111,6 +111,24 @@ def test_every_error_is_reported_at_once() -> None:
         ({"teachers": ["smal"]}, "`smal` is not under `models` or `teams`; did you mean `small`?"),
         ({"benchmarks": ["gsm8k"]}, "`gsm8k` is not under `datasets` (known: sums)"),
         ({"debates": {"source": "import"}}, "needs `logs`"),
+        ({"debates": {"source": "import", "logs": {}}}, "needs `logs`"),
+        (
+            {"debates": {"source": "import", "logs": {"gpt": "a.json"}}, "teachers": ["gpt", "big"]},
+            "teachers: `big` is not under `models` or `teams`",
+        ),
+        ({"debates": {"source": "import", "logs": "a.json", "shards": 2}}, "are one shard; leave it out"),
+        (
+            {"debates": {"source": "import", "logs": "a.json"}, "sft": {"other_teachers": ["small"]}},
+            "sft.other_teachers: all debates are those of the logs",
+        ),
+        ({"sft": {"other_teachers": ["big"]}}, "sft.other_teachers: `big` is not under `models` or `teams`"),
+        (
+            {
+                "models": {"small": {"source": "x"}, "g": {"student": {"model": "small", "method": "rsft"}}},
+                "sft": {"other_teachers": ["g"]},
+            },
+            "models: g needs g; a student cannot be made from itself",
+        ),
         ({"methods": ["rstf"]}, "methods: `rstf` is not under `recipes`; did you mean `rsft`?"),
         ({"methods": ["rsft", "rsft"]}, "stands twice"),
         ({"run": "../elsewhere"}, "run: "),

@@ -259,10 +259,14 @@ def test_what_a_prompt_quotes_was_read(tmp_path: Path) -> None:
     assert (corrected.agent, corrected.turned_round, corrected.turned_by) == (0, 2, [1])
 
 
-def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("by_teacher", [False, True])
+def test_the_stage_splits_debates_by_their_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], by_teacher: bool
+) -> None:
     logs = tmp_path / "logs.json"
     logs.write_text(json.dumps([{"question": q, "answer": "4", "agent_contexts": CONTEXTS} for q in ("a", "b", "c")]))
-    (tmp_path / "debates.json").write_text(json.dumps({"source": "import", "logs": str(logs)}))
+    places = {"gpt": str(logs), "other": "elsewhere"} if by_teacher else str(logs)
+    (tmp_path / "debates.json").write_text(json.dumps({"source": "import", "logs": places}))
     write_rows(tmp_path / "train.jsonl", [question("a", "4")])
     write_rows(tmp_path / "test.jsonl", [question("c", "4")])
     out, held_out = tmp_path / "out.jsonl", tmp_path / "held_out.jsonl"
@@ -278,12 +282,22 @@ def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pyt
     assert "none of its 3 debates is about a train question" in capsys.readouterr().err
 
 
+def test_questions_of_several_logs_are_each_taken_once(tmp_path: Path) -> None:
+    for name, questions in (("one", "abc"), ("other", "bcd")):
+        lines = [as_line(f"{q}?", "4", spoken(0, 1, "The answer is 4.")) for q in questions]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    logged = Dataset(source="debate-logs", train=3, test=1)
+    logs = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
+    parts = questions_of("logged", logged, Quarantine("rows", 0, "key"), logs)
+    assert sorted(row.question for part in parts.values() for row in part) == ["a?", "b?", "c?", "d?"]
+
+
 def test_choices_are_part_of_the_question(tmp_path: Path) -> None:
     lines = [as_line(f"{q}?", "B", spoken(0, 1, "The answer is B."), choices=["4", "5"]) for q in "abcd"]
     (tmp_path / "logs.jsonl").write_text("".join(lines))
     logged = Dataset(source="debate-logs", gold_type="choice", train=2, test=1)
     rejected = Quarantine("rows", 0, "key")
-    parts = questions_of("logged", logged, rejected, tmp_path / "logs.jsonl")
+    parts = questions_of("logged", logged, rejected, [tmp_path / "logs.jsonl"])
     assert [row.choices for part in parts.values() for row in part] == [["4", "5"]] * 3
     (tmp_path / "debates.json").write_text(json.dumps({"source": "import", "logs": str(tmp_path / "logs.jsonl")}))
     write_rows(tmp_path / "train.jsonl", parts["train"])

@@ -355,13 +355,15 @@ def test_a_pass_at_whose_end_a_training_was_stopped_is_validated_when_it_goes_on
     assert [row["step"] for row in validated] == [0, 2, 4]
 
 
-def arguments(folder, tmp_path, examples, chosen, out=None) -> list[str]:
+def arguments(folder, tmp_path, examples, chosen, out=None, others=()) -> list[str]:
     write_text(tmp_path / "sft.json", chosen.model_dump_json())
-    write_rows(tmp_path / "set.jsonl", examples)
+    sets = [tmp_path / f"{name}.jsonl" for name in ("set", *(["others"] if others else []))]
+    for path, rows in zip(sets, (examples, others), strict=False):
+        write_rows(path, rows)
     write_rows(tmp_path / "validation.jsonl", [asked(i) for i in range(chosen.validation_questions or 0)])
     return [
         *("--config", str(tmp_path / "sft.json"), "--model", str(manifest(folder))),
-        *("--set", str(tmp_path / "set.jsonl"), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"),
+        *("--set", *map(str, sets), "--validation", str(tmp_path / "validation.jsonl"), "--seed", "0"),
         *("--manifest", str(out or tmp_path / "out" / "manifest.json")),
     ]
 
@@ -460,6 +462,14 @@ def test_program_writes_a_self_contained_student(folder, tmp_path, lora_rank):
     assert any(moved)
     assert not (tmp_path / "out" / "checkpoints").exists()
     assert len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 5
+
+
+def test_a_mixture_is_the_sets_of_several_teachers(folder, tmp_path):
+    own, others = [example(i) for i in range(4)], [example(i) for i in range(2, 5)]
+    assert program.main(arguments(folder, tmp_path, own, settings(), others=others)) == 0
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (written["facts"]["used"], written["facts"]["questions"]) == (7, 5)
+    assert {Path(parent).name for parent in written["parents"]} == {"manifest.json", "set.jsonl", "others.jsonl"}
 
 
 @pytest.mark.parametrize(
