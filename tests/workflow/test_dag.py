@@ -273,17 +273,22 @@ def test_a_teacher_with_logs_stands_beside_one_that_debates(copy: Checkout, tmp_
     for name in ("gpt", "mistral"):
         (tmp_path / f"{name}.json").write_text("[]")
     logs = f"{{gpt-3.5: {tmp_path}/gpt.json, mistral: {tmp_path}/mistral.json}}"
-    experiment = {"mixture": {"variants": ["mixture"], "teachers": ["gpt-3.5"], "methods": ["rsft"]}}
+    teachers = ["gpt-3.5", "smollm2-135m"]
+    experiment = {"others": {"variants": ["mixture", "agents"], "teachers": teachers, "methods": ["rsft"]}}
     study = {
         "teachers": ["gpt-3.5", "mistral", "smollm2-135m"],
         "methods": ["rsft"],
-        "variants": {"mixture": {"sft": {"other_teachers": ["smollm2-135m"]}}},
+        "variants": {
+            "mixture": {"sft": {"other_teachers": ["smollm2-135m"]}},
+            "agents": {"debates": {"options": {"agents": 2}}},
+        },
         "experiments": experiment,
     }
     (copy.folder / "study.json").write_text(json.dumps(study))
     given = ["--configfile", "config/imported.yaml", "study.json", "--config", f"debates={{logs: {logs}}}"]
     counts = copy.would_run(*given)
-    expected = {"hold_debates": 1, "import_debates": 2, "evaluate_imported_debates": 2, "build_set": 3, "train_sft": 4}
+    # SmolLM2's own student is no mixture, and logs have as many agents as they have: both are the run's.
+    expected = {"hold_debates": 2, "import_debates": 2, "evaluate_imported_debates": 2, "build_set": 4, "train_sft": 5}
     assert {rule: counts[rule] for rule in expected} == expected
     student = "results/imported/variants/mixture/students/rsft/gpt-3.5/logged/smollm2-135m/0/manifest.json"
     assert copy.would_run(student, *given)["build_set"] == 2

@@ -42,7 +42,7 @@ rule import_debates:
     """Read logged debates of {wildcards.teacher} about the questions of {wildcards.dataset}."""
     input:
         made("questions/{dataset}/manifest.json"),
-        settings=made("settings/debates.json"),
+        settings=made("settings/imports/{teacher}.json"),
         train=ancient(made("questions/{dataset}/train.jsonl")),
         held_out=ancient(
             made(

@@ -25,10 +25,12 @@ rule make_questions:
     params:
         code=code_digest("questions"),
         folder=subpath(output.manifest, parent=True),
-        logs=" ".join(["--logs", *CONFIG.debates.all_logs]) if LOG_FILES else "",
+        logs=lambda wildcards: (
+            ["--logs", *CONFIG.debates.all_logs] if is_logged(wildcards.dataset) else []
+        ),
     shell:
         "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"
-        " --out {params.folder:q} {params.logs} --rejected {log.rejected:q} --log {log[0]:q}"
+        " --out {params.folder:q} {params.logs:q} --rejected {log.rejected:q} --log {log[0]:q}"
 
 
 rule questions:

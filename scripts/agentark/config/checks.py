@@ -13,6 +13,7 @@ from agentark.config.experiments import AXES
 from agentark.config.messages import did_you_mean
 from agentark.config.methods import METHODS
 from agentark.config.models import Taught
+from agentark.config.section import NAME
 from agentark.config.variants import MAIN, SECTIONS, Variant
 
 if TYPE_CHECKING:
@@ -58,6 +59,29 @@ def _student(config: "Config", key: str, student: Taught) -> None:
     _exist(f"{key}.train_set", [student.train_set], "datasets", config.datasets)
     if config.datasets[student.train_set].train is None:
         raise ValueError(f"{key}.train_set: datasets.{student.train_set} has no `train` part: give it one")
+
+
+def logs(config: "Config") -> None:
+    """Logs are a teacher's of this study, and each teacher's are other ones."""
+    paths = config.debates.logs
+    for name in config.every("teachers") if paths else ():
+        if not re.fullmatch(NAME, name):
+            raise ValueError(f"teachers: `{name}` becomes part of a path: use letters, digits, `.`, `_` and `-` only")
+    if not isinstance(paths, dict):
+        return
+    settings = [config.variant(name) for name in (MAIN, *config.variants)]
+    teachers = [
+        *config.every("teachers"),
+        *(student.teacher for student in map(config.student, config.models) if student),
+        *(name for one in settings for section in (one.sft, one.prm) for name in section.other_teachers),
+    ]
+    for name, path in paths.items():
+        if name not in teachers:
+            raise ValueError(f"debates.logs: `{name}` teaches nobody{did_you_mean(name, dict.fromkeys(teachers))}")
+        if not path:
+            raise ValueError(f"debates.logs.{name}: no path; give the file or folder of the logs")
+        if list(paths.values()).count(path) > 1:
+            raise ValueError(f"debates.logs: {path} stands twice, and would be two teachers that are one")
 
 
 def _can_teach(config: "Config", key: str, teachers: list[str]) -> None:

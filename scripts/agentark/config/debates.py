@@ -76,6 +76,8 @@ class Debates(Section):
 
     @model_validator(mode="after")
     def _logs_when_imported(self) -> "Debates":
+        if self.source == "generate" and self.logs:
+            raise ValueError("logs: they are read with `source: import` alone; add it, or take the logs out")
         if self.source == "import" and not self.logs:
             raise ValueError(
                 "`source: import` needs `logs`, the file or folder of the debate logs; "
@@ -93,6 +95,7 @@ class Debates(Section):
 
     @property
     def all_logs(self) -> list[str]:
+        """In an order that does not depend on that of the teachers: it decides which question falls into which part."""
         if self.source == "generate":
             return []
-        return list(dict.fromkeys(self.logs.values())) if isinstance(self.logs, dict) else [self.logs]
+        return sorted({*self.logs.values()}) if isinstance(self.logs, dict) else [self.logs]

@@ -15,7 +15,7 @@ def frozen(config: "Config", name: str) -> str:
     """The settings of one file under `settings/`, and nothing else, so that nothing else reruns.
 
     Args:
-        name: `sft`, `sets/da`, `models/NAME`, `teams/NAME`, `questions/NAME`, ...
+        name: `sft`, `sets/da`, `models/NAME`, `teams/NAME`, `questions/NAME`, `imports/TEACHER`, ...
     """
     section, _, key = name.partition("/")
     if section == "models":
@@ -26,6 +26,11 @@ def frozen(config: "Config", name: str) -> str:
         value = config.datasets[key].model_dump(mode="json")
     elif section == "steps":
         value = config.prm_evaluation.benchmarks[key].model_dump(mode="json")
+    elif section == "debates":
+        # Who has logs decides nothing for those who debate.
+        value = config.debates.model_dump(mode="json", exclude={"source", "logs"})
+    elif section == "imports":
+        value = {"source": "import", "logs": config.debates.logs_of(key), "failed_share": config.debates.failed_share}
     elif section == "sets":
         value = config.sets.slice_for(key).model_dump(mode="json")
     elif section == "sft":

@@ -115,6 +115,7 @@ class Config(Section):
         checks.variants(self)
         checks.circles(self)
         checks.parts(self)
+        checks.logs(self)
         return self
 
     def _varied(self, name: str) -> "Config":

@@ -99,11 +99,15 @@ def _pool(
     golds: dict[str, set[str]] = {}
     for _, question in found:
         golds.setdefault(question.question_id, set()).add(answer_key(question.gold, question.gold_type))
+    with_choices = {question_id(question.question) for _, question in found if question.choices}
     for where, question in found:
-        if len(golds[question.question_id]) == 1:
-            yield question
-        else:
+        if len(golds[question.question_id]) > 1:
             rejected.add(where, "another gold answer elsewhere for the same question", question.question)
+        elif not question.choices and question.question_id in with_choices:
+            # Of logs in several shapes, some leave the options out: one question would be in two parts.
+            rejected.add(where, "no choices, and the same question has some elsewhere", question.question)
+        else:
+            yield question
 
 
 def _rows(

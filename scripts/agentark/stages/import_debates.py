@@ -36,7 +36,7 @@ def work(args: argparse.Namespace) -> None:
     debates: dict[str, Debate] = {}
     rejected = Quarantine("logged debates", settings.failed_share, "debates.failed_share")
     n_repeated = 0
-    logs = Path(settings.logs_of(args.teacher) or "")
+    logs = Path(str(settings.logs))
     for log in imported.read(logs, rejected):
         key = question_id(log.question, log.choices)
         question = train.get(key) or held_out.get(key)
@@ -61,14 +61,22 @@ def work(args: argparse.Namespace) -> None:
         args.manifest,
         kind="debates",
         stage="import_debates",
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", include={"logs", "failed_share"}),
         parents=[args.train, args.held_out, *imported.files(logs)],
         outputs=[args.out, args.held_out_debates],
-        facts={"logged": rejected.n_rows, "unusable": len(rejected)},
+        facts={
+            "logged": rejected.n_rows,
+            "unusable": len(rejected),
+            "train_questions": len(train),
+            "train_questions_without_a_debate": len(train) - len(chosen),
+            "held_out_questions": len(held_out),
+            "held_out_questions_without_a_debate": len(held_out) - (len(debates) - len(chosen)),
+        },
     )
     say(
-        f"debates      {rejected.n_rows} logged, {len(chosen)} about train questions, {len(debates) - len(chosen)} "
-        f"held out, {n_repeated} on a question that had one already, {len(rejected)} unusable"
+        f"debates      {rejected.n_rows} logged, about {len(chosen)} of {len(train)} train questions and "
+        f"{len(debates) - len(chosen)} of {len(held_out)} held out, {n_repeated} on a question that had one already, "
+        f"{len(rejected)} unusable"
     )
 
 

@@ -83,7 +83,7 @@ def work(args: argparse.Namespace) -> None:
         args.manifest,
         kind="prm",
         stage="prm",
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"model", "other_teachers"}),
         parents=parents,
         folder=reward_model,
         seed=args.seed,

@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from agentark.config.sft import Sft
@@ -36,12 +36,14 @@ def work(args: argparse.Namespace) -> None:
         validation = list(islice(read_rows(args.validation, Question), settings.validation_questions))
         parents += [args.validation]
     tokenizer = open_tokenizer(folder)
-    examples = chain.from_iterable(read_rows(path, TrainingExample) for path in args.set)
-    rows, counts = sft.encode_all(examples, tokenizer, settings.max_length)
+    sets = [sft.encode_all(read_rows(path, TrainingExample), tokenizer, settings.max_length) for path in args.set]
+    rows = [row for encoded, _ in sets for row in encoded]
+    counts = {key: sum(count[key] for _, count in sets) for key in sets[0][1]}
     if not rows:
         raise UserError(
-            f"{args.set[0]}: no example to train on ({counts['examples']} read, {counts['too_long']} longer than "
-            f"sft.max_length = {settings.max_length}, {counts['without_answer']} without an answer); "
+            f"{', '.join(map(str, args.set))}: no example to train on ({counts['examples']} read, "
+            f"{counts['too_long']} longer than sft.max_length = {settings.max_length}, {counts['without_answer']} "
+            "without an answer); "
             "raise sft.max_length, or debate more or easier questions"
         )
     say(f"sft          {counts['used']} of {counts['examples']} examples, {counts['too_long']} too long")
@@ -56,14 +58,20 @@ def work(args: argparse.Namespace) -> None:
             return
         with weights.replaced_folder(student) as partial:
             weights.save(model, tokenizer, partial, stored)
-    trained_on = [rows[i] for update in sft.updates(rows, settings, args.seed) for i in update]
+    drawn = [i for update in sft.updates(rows, settings, args.seed) for i in update]
+    trained_on = [rows[i] for i in drawn]
+    tokens_of = dict.fromkeys(args.set, 0)
+    set_of = [path for path, (encoded, _) in zip(args.set, sets, strict=True) for _ in encoded]
+    for i in drawn:
+        tokens_of[set_of[i]] += sft.n_trained(rows[i], settings)
     session.write_metrics(args.manifest.with_name("metrics.csv"), log)
     session.write_metrics(args.manifest.with_name("validation.csv"), validated)
     manifests.write_manifest(
         args.manifest,
         kind="student",
         stage="sft",
-        settings=settings.model_dump(mode="json"),
+        # Whose sets they were is said by the parents.
+        settings=settings.model_dump(mode="json", exclude={"other_teachers"}),
         parents=parents,
         folder=student,
         seed=args.seed,
@@ -72,7 +80,8 @@ def work(args: argparse.Namespace) -> None:
             "updates": len(log),
             "questions": len({row["question_id"] for row in trained_on}),
             "examples_trained": len(trained_on),
-            "loss_tokens": sum(sft.n_trained(row, settings) for row in trained_on),
+            "loss_tokens": sum(tokens_of.values()),
+            "loss_tokens_of_other_teachers": sum(list(tokens_of.values())[1:]),
             **session.first_and_last(log, ["loss", "nll_reasoning", "nll_answer"]),
         },
     )

@@ -63,6 +63,7 @@ def line(path: Path, curves: pd.DataFrame) -> dict[str, Any]:
         "updates": facts["updates"],
         "examples": facts["examples_trained"],
         "loss_tokens": facts["loss_tokens"],
+        "loss_tokens_of_other_teachers": facts["loss_tokens_of_other_teachers"],
         "passes": facts["examples_trained"] / facts["used"],
         **{
             f"{name}_{when}": facts.get(name, {}).get(when)

@@ -38,6 +38,17 @@ def test_defaults_are_the_papers() -> None:
     assert (made.prm.tau, made.recipe("pad"), made.grpo.weights) == (0.1, ["pad"], {"process": 1.0})
 
 
+def test_who_has_logs_decides_nothing_for_those_who_have_other_ones_or_none() -> None:
+    def made(logs: dict[str, str]) -> study.Config:
+        imported = {"source": "import", "logs": logs}
+        return study.load(MINIMAL | {"debates": imported, "teachers": [*logs, "small"]})
+
+    one, two = made({"gpt": "b.json"}), made({"gpt": "b.json", "mistral": "a.json"})
+    for name in ("debates", "imports/gpt"):
+        assert slices.frozen(one, name) == slices.frozen(two, name)
+    assert two.debates.all_logs == made({"mistral": "a.json", "gpt": "b.json"}).debates.all_logs
+
+
 def test_rewards_fit_the_algorithm() -> None:
     control = study.load(MINIMAL | {"grpo": {"algorithm": "outcome"}}).grpo
     assert (control.weights, control.asks_reward_model) == ({"verifiable": 1.0}, False)
@@ -117,6 +128,17 @@ def test_every_error_is_reported_at_once() -> None:
             "teachers: `big` is not under `models` or `teams`",
         ),
         ({"debates": {"source": "import", "logs": "a.json", "shards": 2}}, "are one shard; leave it out"),
+        ({"debates": {"logs": "a.json"}}, "logs: they are read with `source: import` alone; add it"),
+        (
+            {"debates": {"source": "import", "logs": {"gpt": "a.json", "gtp": "b.json"}}, "teachers": ["gpt"]},
+            "debates.logs: `gtp` teaches nobody; did you mean `gpt`?",
+        ),
+        ({"debates": {"source": "import", "logs": {"small": ""}}}, "debates.logs.small: no path"),
+        (
+            {"debates": {"source": "import", "logs": {"g": "a", "h": "a"}}, "teachers": ["g", "h"]},
+            "debates.logs: a stands twice",
+        ),
+        ({"debates": {"source": "import", "logs": "a"}, "teachers": ["gpt 3"]}, "`gpt 3` becomes part of a path"),
         (
             {"debates": {"source": "import", "logs": "a.json"}, "sft": {"other_teachers": ["small"]}},
             "sft.other_teachers: all debates are those of the logs",

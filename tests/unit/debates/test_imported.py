@@ -259,15 +259,11 @@ def test_what_a_prompt_quotes_was_read(tmp_path: Path) -> None:
     assert (corrected.agent, corrected.turned_round, corrected.turned_by) == (0, 2, [1])
 
 
-@pytest.mark.parametrize("by_teacher", [False, True])
-def test_the_stage_splits_debates_by_their_questions(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], by_teacher: bool
-) -> None:
+def test_the_stage_splits_debates_by_their_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs = tmp_path / "logs.json"
     logs.write_text(json.dumps([{"question": q, "answer": "4", "agent_contexts": CONTEXTS} for q in ("a", "b", "c")]))
-    places = {"gpt": str(logs), "other": "elsewhere"} if by_teacher else str(logs)
-    (tmp_path / "debates.json").write_text(json.dumps({"source": "import", "logs": places}))
-    write_rows(tmp_path / "train.jsonl", [question("a", "4")])
+    (tmp_path / "debates.json").write_text(json.dumps({"source": "import", "logs": str(logs)}))
+    write_rows(tmp_path / "train.jsonl", [question("a", "4"), question("y", "4")])
     write_rows(tmp_path / "test.jsonl", [question("c", "4")])
     out, held_out = tmp_path / "out.jsonl", tmp_path / "held_out.jsonl"
     arguments = f"--config {tmp_path}/debates.json --teacher gpt --train {tmp_path}/train.jsonl"
@@ -276,6 +272,9 @@ def test_the_stage_splits_debates_by_their_questions(
     assert import_debates.main(arguments.split()) == 0
     assert [row.question.question for row in read_rows(out, Debate)] == ["a"]
     assert [row.question.question for row in read_rows(held_out, Debate)] == ["c"]
+    facts = json.loads((tmp_path / "0.manifest.json").read_text())["facts"]
+    assert (facts["train_questions"], facts["train_questions_without_a_debate"]) == (2, 1)
+    assert (facts["held_out_questions"], facts["held_out_questions_without_a_debate"]) == (1, 0)
 
     write_rows(tmp_path / "train.jsonl", [question("z", "4")])
     assert import_debates.main(arguments.split()) == 1
@@ -290,6 +289,17 @@ def test_questions_of_several_logs_are_each_taken_once(tmp_path: Path) -> None:
     logs = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
     parts = questions_of("logged", logged, Quarantine("rows", 0, "key"), logs)
     assert sorted(row.question for part in parts.values() for row in part) == ["a?", "b?", "c?", "d?"]
+
+
+def test_a_question_that_one_log_has_without_its_choices_is_asked_once(tmp_path: Path) -> None:
+    said = spoken(0, 1, "The answer is B.")
+    lines = [as_line("Which?", "B", said, choices=["x", "y"]), as_line("WHICH?", "B", said)]
+    (tmp_path / "logs.jsonl").write_text("".join(lines))
+    rejected = Quarantine("rows", 1, "key")
+    logged = Dataset(source="debate-logs", gold_type="choice", test={})
+    [row] = questions_of("logged", logged, rejected, [tmp_path / "logs.jsonl"])["test"]
+    assert row.choices == ["x", "y"]
+    assert "the same question has some elsewhere" in str(rejected.reasons())
 
 
 def test_choices_are_part_of_the_question(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from agentark.records.files import write_rows, write_text
 from agentark.running.deadline import STOPPED
 from agentark.stages import sft as program
 from agentark.stages import summarise_sft
-from agentark.training import session, weights
+from agentark.training import session, sft, weights
 from tests.unit.training.test_sft import asked, example, settings, unanswered
 
 
@@ -144,6 +144,10 @@ def test_a_mixture_is_the_sets_of_several_teachers(folder, tmp_path):
     assert program.main(arguments(folder, tmp_path, own, settings(), others=others)) == 0
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (written["facts"]["used"], written["facts"]["questions"]) == (7, 5)
+    rows, _ = sft.encode_all(others, open_tokenizer(folder), settings().max_length)
+    learnt = settings().epochs * sum(sft.n_trained(row, settings()) for row in rows)
+    assert written["facts"]["loss_tokens_of_other_teachers"] == learnt < written["facts"]["loss_tokens"]
+    assert "other_teachers" not in written["settings"]
     assert {Path(parent).name for parent in written["parents"]} == {"manifest.json", "set.jsonl", "others.jsonl"}
 
 
