@@ -56,7 +56,7 @@ def accuracies(file: Path, differences: list[dict[str, object]]) -> Iterator[Row
     for log in imported.read(file, Quarantine("logged debates", 0, "key")):
         gold = parse_gold(log.gold, "number")
         for turn in log.turns:
-            verdict = grade(turn.reply, gold, "number")
+            verdict = grade(turn.reply, [gold], "number")
             by_matcher = matched(turn.reply, log.gold)
             ours.setdefault(turn.round, []).append(verdict.correct)
             plain.setdefault(turn.round, []).append(by_matcher)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from agentark.config import ready_made
 from agentark.config.datasets import IMPORTED_QUESTIONS
 from agentark.config.experiments import AXES
 from agentark.config.messages import did_you_mean
@@ -248,8 +249,8 @@ def parts(config: "Config") -> None:
             _can_be_trained(config, f"{key}students", student)
         _can_teach(config, f"{key}teachers", part.teachers)
         _exist(f"{key}methods", part.methods, "recipes", [*METHODS, *config.recipes])
-        _exist(f"{key}train_sets", part.train_sets, "datasets", config.datasets)
-        _exist(f"{key}benchmarks", part.benchmarks, "datasets", config.datasets)
+        for axis in ("train_sets", "benchmarks"):
+            _exist(f"{key}{axis}", getattr(part, axis), "datasets", [*config.datasets, *ready_made.entries()])
         for dataset in part.train_sets:
             if config.datasets[dataset].train is None:
                 raise ValueError(

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
 )
 
@@ -34,15 +35,30 @@ SplitField = Annotated[SplitSource | None, BeforeValidator(_split_shorthand)]
 class Dataset(Section):
     """A set of questions with train, validation and test parts, disjoint by content."""
 
+    # In a config it may be that of a ready-made dataset.
+    model_config = ConfigDict(json_schema_extra={"required": []})
+
     source: str = Field(
         description="`reasoning-gym:TASK`, a JSONL or Parquet file, a Hub id, or `debate-logs` (the questions of the "
-        "imported logs)"
+        "imported logs); a ready-made dataset has its own"
     )
     subset: str | None = Field(None, description="configuration name on the Hub (GSM8K: `main`)")
     options: dict[str, Any] = Field(default_factory=dict, description="options of a reasoning-gym task")
     question: str = Field("question", description="field of the question, or a text with fields: `{Body} {Question}`")
-    gold: str = Field("answer", description="field of the gold answer")
+    remove: str | None = Field(None, description="a text that stands in questions and is taken out of them")
+    context: str | None = Field(
+        None,
+        description="field of what a question is about (a paper, a meeting), or a text with fields; it stands before "
+        "the question, and is all that is cut where a prompt is too long",
+    )
+    each: list[str] = Field(
+        [],
+        description="where a row has several questions, fields that are lists with an entry for each: "
+        "`[instructions, outputs]`",
+    )
+    gold: str = Field("answer", description="field of the gold answer; a list of them are answers of the same worth")
     choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
+    first_choice: Literal[0, 1] = Field(0, description="the first option's number, where gold is the number of one")
     gold_type: AnswerType = Field(
         "number",
         description="how answers are compared: `boolean` is yes or no, `free` is text that only a verifier judges",

@@ -15,6 +15,11 @@ class Evaluation(Section):
     split: Literal["validation", "test"] = Field("test", description="choose settings on validation; report test")
     max_tokens: int = Field(2048, ge=1, description="tokens an answer may have, the same for base and students")
     temperature: float = Field(0.0, ge=0, description="0 = greedy")
+    too_long: Literal["cut", "fail"] = Field(
+        "cut",
+        description="a prompt and an answer that do not fit into `engine.max_model_len`: cut the middle of what the "
+        "question is about (`datasets.NAME.context`), or give no answer; the question itself is never cut",
+    )
     baseline_share: float = Field(
         1 / 3, ge=0, le=1, description="share of the questions that the debate and self-consistency also answer"
     )

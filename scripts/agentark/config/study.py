@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from agentark.config import checks
+from agentark.config import checks, ready_made
 from agentark.config.datasets import Dataset
 from agentark.config.debates import Debates
 from agentark.config.engine import Engine
@@ -38,7 +38,9 @@ class Config(Section):
 
     run: str = Field(pattern=f"^{NAME}$", description="name of the run, its folder under results/")
     models: dict[str, Model] = Field(default_factory=dict, description="models by name")
-    datasets: dict[str, Dataset] = Field(description="question sets by name")
+    datasets: dict[str, Dataset] = Field(
+        default_factory=dict, description="question sets by name, beside those that are ready-made (docs/benchmarks.md)"
+    )
     teams: dict[str, Annotated[list[Member], Field(min_length=1)]] = Field(
         default_factory=dict, description="agents that differ, by the team's name"
     )
@@ -86,6 +88,18 @@ class Config(Section):
     hardware: Hardware = Field(Hardware(), description="GPUs and memory of jobs, by the size of their models")
 
     _variants: dict[str, "Config"] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _datasets_that_are_ready_made(cls, value: Any) -> Any:
+        datasets = value.get("datasets", {}) if isinstance(value, dict) else None
+        if not isinstance(datasets, dict):
+            return value
+        experiments = value.get("experiments")
+        parts = [value, *(experiments.values() if isinstance(experiments, dict) else [])]
+        lists = [part.get(axis) for part in parts if isinstance(part, dict) for axis in ("train_sets", "benchmarks")]
+        named = [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
+        return value | {"datasets": ready_made.completed(datasets, named)}
 
     @field_validator("run", "models", "datasets", "teams", "variants", "recipes", "experiments", "prm_evaluation")
     @classmethod

@@ -33,6 +33,9 @@ class Reply:
     """Why it failed."""
     overflow: bool = False
     """Prompt and reply did not fit into the context: nothing was generated, or it ended there."""
+    excess_tokens: int = 0
+    """So many tokens more than the context holds are the prompt and the longest reply that was asked for, where the
+    engine knows and there was an overflow."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """The part of the prompt that came from the prefix cache."""

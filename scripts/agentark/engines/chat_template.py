@@ -88,7 +88,7 @@ def context_length(folder: Path, max_model_len: int) -> int:
 
 
 def too_long(n_prompt_tokens: int, context: int) -> str | None:
-    """Why a prompt cannot be answered; None when it can. Prompts are never cut: what is cut may be the question."""
+    """Why a prompt cannot be answered; None when it can. No engine cuts one: what it cuts may be the question."""
     if n_prompt_tokens < context:
         return None
     return (

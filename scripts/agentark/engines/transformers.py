@@ -63,7 +63,8 @@ class Transformers:
         started = time.monotonic()
         ids = prompt_ids(self._tokenizer, messages)
         if error := too_long(len(ids), self._context):
-            return Reply("", status="failed", error=error, overflow=True, prompt_tokens=len(ids))
+            excess = len(ids) + sampling.max_tokens - self._context
+            return Reply("", status="failed", error=error, overflow=True, excess_tokens=excess, prompt_tokens=len(ids))
         request = _Request(ids, sampling, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         if self._worker is None or self._worker.done():
@@ -77,7 +78,8 @@ class Transformers:
         return Reply(
             self._tokenizer.decode(completion, skip_special_tokens=True),
             status="ok" if ended else "truncated",
-            overflow=not ended and len(completion) < sampling.max_tokens,
+            overflow=(overflow := not ended and len(completion) < sampling.max_tokens),
+            excess_tokens=overflow * (len(ids) + sampling.max_tokens - self._context),
             prompt_tokens=len(ids),
             completion_tokens=len(completion),
             latency_s=time.monotonic() - started,

@@ -89,7 +89,8 @@ class Vllm:
         started = time.monotonic()
         ids = prompt_ids(self._tokenizer, messages)
         if error := too_long(len(ids), self._context):
-            return Reply("", status="failed", error=error, overflow=True, prompt_tokens=len(ids))
+            excess = len(ids) + sampling.max_tokens - self._context
+            return Reply("", status="failed", error=error, overflow=True, excess_tokens=excess, prompt_tokens=len(ids))
         first = first_tokens(self._tokenizer, sampling.choices)
         params = SamplingParams(
             temperature=sampling.temperature,
@@ -118,7 +119,8 @@ class Vllm:
         return Reply(
             text,
             status="truncated" if cut else "ok",
-            overflow=cut and len(completion.token_ids) < sampling.max_tokens,
+            overflow=(overflow := cut and len(completion.token_ids) < sampling.max_tokens),
+            excess_tokens=overflow * (len(ids) + sampling.max_tokens - self._context),
             chances=chances,
             prompt_tokens=len(ids),
             cached_tokens=output.num_cached_tokens or 0,

@@ -44,7 +44,7 @@ class Answers:
     def __init__(self) -> None:
         self.marks = bytearray()
         self.n = self.n_f1 = self.calls = self.prompt_tokens = self.completion_tokens = 0
-        self.truncated = self.unanswered = 0
+        self.truncated = self.context_cut = self.unanswered = 0
         self.seconds = self.f1 = 0.0
 
     def add(self, place: int, row: EvaluationRow) -> bool:
@@ -64,6 +64,7 @@ class Answers:
         self.completion_tokens += row.completion_tokens
         self.seconds += row.seconds
         self.truncated += row.truncated
+        self.context_cut += row.context_cut
         self.unanswered += row.answer is None
         if row.f1 is not None:
             self.f1 += row.f1

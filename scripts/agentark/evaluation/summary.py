@@ -33,6 +33,7 @@ COLUMNS = [
     "output_tokens_per_question",
     "seconds_per_question",
     "truncated_share",
+    "context_cut_share",
     "no_answer_share",
 ]
 
@@ -89,6 +90,7 @@ def _measures(answers: list[Answers]) -> dict[str, object]:
         "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
         "seconds_per_question": sum(one.seconds for one in answers) / n or None,
         "truncated_share": sum(one.truncated for one in answers) / n,
+        "context_cut_share": sum(one.context_cut for one in answers) / n,
         "no_answer_share": sum(one.unanswered for one in answers) / n,
     }
 

@@ -16,6 +16,7 @@ run here: it guards itself with SIGALRM, which only main threads have.
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 
 from agentark.grading.numbers import MAX_ANSWER_CHARS, number_of, same_number
 from agentark.grading.proving import prove
@@ -47,9 +48,20 @@ def equivalent(gold: str, answer: str, gold_type: GoldType) -> bool | None:
     return prove(gold, answer) if max(len(gold), len(answer)) <= MAX_ANSWER_CHARS else None
 
 
-def is_right(answer: str | None, gold: str, gold_type: GoldType) -> bool:
+def equivalent_to_any(golds: Sequence[str], answer: str, gold_type: GoldType) -> bool | None:
+    """Whether an answer means the same as one of several golds. None = it is none of those that could be decided."""
+    undecided = False
+    for gold in golds:
+        verdict = equivalent(gold, answer, gold_type)
+        if verdict:
+            return True
+        undecided = undecided or verdict is None
+    return None if undecided else False
+
+
+def is_right(answer: str | None, golds: Sequence[str], gold_type: GoldType) -> bool:
     """The verdict that scores count: no answer is wrong, and so is one that cannot be decided."""
-    return answer is not None and equivalent(gold, answer, gold_type) is True
+    return answer is not None and equivalent_to_any(golds, answer, gold_type) is True
 
 
 def answer_key(answer: str, gold_type: GoldType) -> str:

@@ -7,7 +7,7 @@ The parts are cut in the order test, validation, train, so that more training qu
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from agentark.grading.comparing import answer_key
 from agentark.grading.reading import parse_gold
 from agentark.records.quarantine import Quarantine
 from agentark.records.questions import Question, Split, question_id
+from agentark.records.row import content_id
 
 FILES = (".jsonl", ".json", ".parquet")
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
+CONTEXT_END = "\n\n"
+"""Between what a question is about and the question."""
 GENERATED_PER_QUESTION = 20
 """A reasoning-gym task that yields this many items without a new question has run out of them."""
 
@@ -77,7 +80,7 @@ def _pool(
     source: str, split: str | None, name: str, dataset: Dataset, rejected: Quarantine, logs: Sequence[Path]
 ) -> Iterator[Question]:
     """The questions of one source, each with one gold answer; their split is not decided yet."""
-    rows = _rows(source, split, dataset, rejected, logs)
+    rows = _asked(_rows(source, split, dataset, rejected, logs), dataset.each)
     if source.startswith("reasoning-gym:"):
         # As many as are asked for, and the generator knows its answers.
         for row in rows:
@@ -96,9 +99,12 @@ def _pool(
             found.append((where, _question(row, name, dataset)))
         except BadRowError as error:
             rejected.add(where, str(error), json.dumps(row, default=str))
-    golds: dict[str, set[str]] = {}
+    if dataset.gold_type in ("text", "free"):
+        found = _by_all_annotators(found)
+    golds: dict[str, set[frozenset[str]]] = {}
     for _, question in found:
-        golds.setdefault(question.question_id, set()).add(answer_key(question.gold, question.gold_type))
+        keys = frozenset(answer_key(gold, question.gold_type) for gold in question.golds)
+        golds.setdefault(question.question_id, set()).add(keys)
     with_choices = {question_id(question.question) for _, question in found if question.choices}
     for where, question in found:
         if len(golds[question.question_id]) > 1:
@@ -108,6 +114,34 @@ def _pool(
             rejected.add(where, "no choices, and the same question has some elsewhere", question.question)
         else:
             yield question
+
+
+def _by_all_annotators(found: list[tuple[str, Question]]) -> list[tuple[str, Question]]:
+    """Each question once, with the answers of all who were asked it: in words there is more than one right answer."""
+    golds: dict[str, dict[str, None]] = {}
+    once: dict[str, tuple[str, Question]] = {}
+    for where, question in found:
+        golds.setdefault(question.question_id, {}).update(dict.fromkeys(question.golds))
+        once.setdefault(question.question_id, (where, question))
+    return [
+        (where, msgspec.structs.replace(question, other_golds=list(golds[key])[1:]))
+        for key, (where, question) in once.items()
+    ]
+
+
+def _asked(rows: Iterable[dict[str, Any]], each: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A row for every question of a row: the fields named in `each` hold its entry, not the list of them."""
+    for row in rows:
+        if not each:
+            yield row
+            continue
+        lists = [row.get(field) for field in each]
+        if not all(isinstance(entries, list) for entries in lists) or len({*map(len, lists)}) != 1:
+            # A row that cannot be read says so when it is.
+            yield {**row, "_wrong": f"`{'`, `'.join(each)}` are no lists of one length"}
+            continue
+        for number, entries in enumerate(zip(*lists, strict=True), start=1):
+            yield {**row, **dict(zip(each, entries, strict=True)), "_where": f"{row['_where']}, question {number}"}
 
 
 def _rows(
@@ -230,34 +264,48 @@ def _hub(source: str, split: str | None, subset: str | None, seed: int | None = 
 
 
 def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
-    text = _text(row, dataset.question)
-    if not text:
+    if "_wrong" in row:
+        raise BadRowError(row["_wrong"])
+    asked = _text(row, dataset.question)
+    asked = asked.replace(dataset.remove, "").strip() if dataset.remove else asked
+    if not asked:
         raise BadRowError(f"nothing in `{dataset.question}`")
-    choices = _choices(row, dataset)
+    context = _text(row, dataset.context) + CONTEXT_END if dataset.context else ""
+    text, choices = context + asked, _choices(row, dataset)
     raw = _field(row, dataset.gold)
-    if dataset.gold_type == "choice" and isinstance(raw, int):
-        if not 0 <= raw < len(choices or []):
-            raise BadRowError(f"a number in `{dataset.gold}` that is no option, as in a split without labels")
-        raw = chr(ord("A") + raw)
-    if raw is None or not str(raw).strip():
+    golds = list(dict.fromkeys(_gold(one, dataset, choices) for one in (raw if isinstance(raw, list) else [raw])))
+    if not golds:
         raise BadRowError(f"no gold answer in `{dataset.gold}`, as in a split without labels")
-    try:
-        gold = parse_gold(str(raw), dataset.gold_type)
-    except ValueError as error:
-        raise BadRowError(f"{error} (field `{dataset.gold}`)") from error
-    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, gold, *(choices or [])])):
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, *golds, *(choices or [])])):
         raise BadRowError("half a character (a lone surrogate)")
     return Question(
         question_id=question_id(text, choices),
         dataset=name,
         split="train",
         question=text,
-        gold=gold,
+        gold=golds[0],
+        other_golds=golds[1:],
+        context_chars=len(context),
+        group=content_id(context) if context else None,
         gold_type=dataset.gold_type,
         choices=choices,
         licence=dataset.licence,
         origin_id=_origin_id(row, dataset.origin),
     )
+
+
+def _gold(raw: Any, dataset: Dataset, choices: list[str] | None) -> str:
+    if dataset.gold_type == "choice" and isinstance(raw, int):
+        raw -= dataset.first_choice
+        if not 0 <= raw < len(choices or []):
+            raise BadRowError(f"a number in `{dataset.gold}` that is no option, as in a split without labels")
+        raw = chr(ord("A") + raw)
+    if raw is None or not str(raw).strip():
+        raise BadRowError(f"no gold answer in `{dataset.gold}`, as in a split without labels")
+    try:
+        return parse_gold(str(raw), dataset.gold_type)
+    except ValueError as error:
+        raise BadRowError(f"{error} (field `{dataset.gold}`)") from error
 
 
 def _text(row: dict[str, Any], question: str) -> str:
@@ -270,7 +318,24 @@ def _filled(row: dict[str, Any], field: str) -> str:
     value = _field(row, field)
     if value is None:
         raise BadRowError(f"nothing in `{field}`")
-    return str(value).strip()
+    return _plain(value).strip()
+
+
+def _plain(value: Any) -> str:
+    """A nested value as a reader would write it: a paragraph's sentences on one line, a speaker and a colon.
+
+    HotpotQA's paragraphs are `[title, [sentence, ...]]`, or on the Hub two columns of one mapping; QMSum's turns are
+    `{speaker, content}`.
+    """
+    if isinstance(value, Mapping):
+        columns = list(value.values())
+        if columns and all(isinstance(column, list) for column in columns) and len({*map(len, columns)}) == 1:
+            return _plain([list(entry) for entry in zip(*columns, strict=True)])
+        return ": ".join(map(_plain, columns))
+    if isinstance(value, list):
+        flat = all(isinstance(item, str) for item in value)
+        return (" " if flat else "\n").join(_plain(item).strip() for item in value)
+    return str(value)
 
 
 def _origin_id(row: dict[str, Any], field: str | None) -> str | None:
@@ -300,6 +365,6 @@ def _field(row: dict[str, Any], field: str) -> Any:
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, TypeError, ValueError):
-            known = ", ".join(key for key in row if key not in ("_where", "_choices"))
+            known = ", ".join(key for key in row if key not in ("_where", "_choices", "_wrong"))
             raise BadRowError(f"no field `{field}`; the fields are {known}") from None
     return value

@@ -38,6 +38,8 @@ class Turn(Row):
     """Places in `Debate.turns` of the replies that the prompt shows, the agent's own among them."""
     n_left_out: int = 0
     """Replies that should have been shown and did not fit into the context."""
+    context_cut: int = 0
+    """Characters of what the question is about that did not fit."""
     seed: int | None = None
     """What the request asked the engine to draw by; the debate's manifest says whether the engine can."""
     status: TurnStatus = "ok"

@@ -29,5 +29,7 @@ class EvaluationRow(Row):
     seconds: float
     """Wall seconds of the protocol over all its questions, divided by their number."""
     seed: int
+    context_cut: bool = False
+    """Part of what the question is about did not fit into a prompt."""
     f1: float | None = None
     """SQuAD's, for gold that is text."""

@@ -22,6 +22,17 @@ class Question(Row):
     licence: str | None = None
     origin_id: str | None = None
     """The id of the question that this one was made from, where the dataset says so."""
+    other_golds: list[str] = []  # noqa: RUF012 - msgspec gives each its own
+    """Answers that are as right as `gold`: of other annotators, or written otherwise."""
+    context_chars: int = 0
+    """So many characters of `question`, at its beginning, are what it is about: they alone may be cut to fit."""
+    group: str | None = None
+    """What is the same for questions about the same text, which are no independent draws."""
+
+    @property
+    def golds(self) -> list[str]:
+        """All right answers."""
+        return [self.gold, *self.other_golds]
 
 
 class SkippedQuestion(Row):

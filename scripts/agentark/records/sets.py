@@ -53,6 +53,12 @@ class RlPrompt(Row):
     pass_rate: float
     """Share of the debate's agent turns that were right on this question."""
     licence: str | None = None
+    other_golds: list[str] = []  # noqa: RUF012 - msgspec gives each its own
+
+    @property
+    def golds(self) -> list[str]:
+        """All right answers."""
+        return [self.gold, *self.other_golds]
 
 
 class PassRate(Row):

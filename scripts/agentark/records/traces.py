@@ -42,6 +42,12 @@ class Trace(Row):
     truncated: bool
     completion_tokens: int
     licence: str | None = None
+    other_golds: list[str] = []  # noqa: RUF012 - msgspec gives each its own
+
+    @property
+    def golds(self) -> list[str]:
+        """All right answers."""
+        return [self.gold, *self.other_golds]
 
 
 class TraceQuestion(Row, forbid_unknown_fields=False):

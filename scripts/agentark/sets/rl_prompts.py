@@ -19,4 +19,5 @@ def rl_prompt(traces: Sequence[Trace]) -> RlPrompt:
         gold_type=first.gold_type,
         pass_rate=sum(t.correct for t in turns) / len(turns) if turns else 0.0,
         licence=first.licence,
+        other_golds=first.other_golds,
     )

@@ -43,7 +43,7 @@ async def values(trace: Trace, text: str, steps: Sequence[Span], n: int, chat: C
             raise QuestionFailedError(reply.error or "no reply")
         # The continuation alone, for a prefix holds numbers that are no answer; unless the model finds it finished.
         said = reply.text if reply.text.strip() else prefix
-        return grade(said, trace.gold, trace.gold_type, n_choices).correct
+        return grade(said, trace.golds, trace.gold_type, n_choices).correct
 
     async def count(step: int) -> int:
         return sum(await asyncio.gather(*(right(step, number) for number in range(n))))

@@ -136,7 +136,12 @@ async def scored(
         rows.extend(evaluation_row(row, model=args.name, **who, seconds=seconds / len(debates)) for row in debates)
 
     if args.name in models:
-        once = Debates(protocol="single", temperature=settings.temperature, max_tokens=settings.max_tokens)
+        once = Debates(
+            protocol="single",
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            overflow="fail" if settings.too_long == "fail" else "drop_oldest",
+        )
         alone = Team(members=[Member(model=args.name)])
         score(*await held("single", questions, once, alone))
     some = share(questions, settings.baseline_share)

@@ -82,7 +82,7 @@ def work(args: argparse.Namespace) -> None:
 
 def same_gold(log: imported.Log, question: Question) -> bool:
     try:
-        return is_right(parse_gold(log.gold, question.gold_type), question.gold, question.gold_type)
+        return is_right(parse_gold(log.gold, question.gold_type), question.golds, question.gold_type)
     except ValueError:
         return False
 

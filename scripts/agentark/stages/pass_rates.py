@@ -88,7 +88,7 @@ async def pass_rate(prompt: RlPrompt, settings: Grpo, chat: Chat) -> PassRate:
         reply = await chat(messages, Sampling(settings.temperature, settings.max_tokens, seed=number))
         if reply.status == "failed":
             raise QuestionFailedError(reply.error or "no reply")
-        return grade(reply.text, prompt.gold, prompt.gold_type, n_choices).correct
+        return grade(reply.text, prompt.golds, prompt.gold_type, n_choices).correct
 
     n = settings.pass_rate_rollouts
     return PassRate(

@@ -133,7 +133,7 @@ def _right(debate: Debate, known: Mapping[str | None, bool]) -> bool:
     question, answer = debate.question, debate.answer
     if answer is not None and (key := answer_key(answer, question.gold_type)) in known:
         return known[key]
-    return is_right(answer, question.gold, question.gold_type)
+    return is_right(answer, question.golds, question.gold_type)
 
 
 def _distinct(debate: Debate, number: int) -> int:

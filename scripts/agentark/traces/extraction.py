@@ -38,7 +38,7 @@ def verdicts_of(debate: Debate) -> list[Grade | None]:
     question = debate.question
     n_choices = len(question.choices) if question.choices else None
     return [
-        grade(turn.reply, question.gold, question.gold_type, n_choices)
+        grade(turn.reply, question.golds, question.gold_type, n_choices)
         if turn.role in (SOLVER, SETTLER) and not why_no_trace(turn)
         else None
         for turn in debate.turns
@@ -122,6 +122,7 @@ def traces_of(debate: Debate, verdicts: list[Grade | None] | None = None) -> Ite
             truncated=turn.status == "truncated",
             completion_tokens=turn.completion_tokens,
             licence=question.licence,
+            other_golds=question.other_golds,
         )
 
 

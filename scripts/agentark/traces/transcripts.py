@@ -36,7 +36,7 @@ def lines(debate: Debate) -> Iterator[Line]:
     last: dict[int, Turn] = {}
     for turn in debate.turns:
         solution = turn.role in (SOLVER, SETTLER)
-        right = is_right(turn.answer, question.gold, question.gold_type) if solution else None
+        right = is_right(turn.answer, question.golds, question.gold_type) if solution else None
         before, change = last.get(turn.agent), ""
         if turn.role == SOLVER:
             if before is not None and key_of(before, debate) != key_of(turn, debate):
@@ -95,6 +95,8 @@ def as_text(debate: Debate, *, colour: bool, prompts: bool = False) -> str:
             head.append(paint(RED, turn.status))
         if turn.n_left_out:
             head.append(paint(RED, f"{turn.n_left_out} replies did not fit"))
+        if turn.context_cut:
+            head.append(paint(RED, f"{turn.context_cut:,} characters of the context did not fit"))
         parts.append("  ".join(head))
         if prompts:
             parts.append(paint(DIM, _indented(clean(turn.prompt), "  | ")))

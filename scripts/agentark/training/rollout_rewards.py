@@ -78,4 +78,4 @@ def reward_functions(
 
 def _asked(prompt: RlPrompt | Question, completion: Completion) -> tuple[str, str, Any, int | None]:
     """A completion's text and what it is graded by, as `grade` takes them."""
-    return completion[0]["content"], prompt.gold, prompt.gold_type, len(prompt.choices) if prompt.choices else None
+    return completion[0]["content"], prompt.golds, prompt.gold_type, len(prompt.choices) if prompt.choices else None

@@ -63,7 +63,7 @@ class Validation(TrainerCallback):
         numbers = range(self.trainer.args.process_index, each * processes.count(), processes.count())
         own = [self.questions[number % n] for number in numbers]
         verdicts = [
-            grade(answer, question.gold, question.gold_type, len(question.choices) if question.choices else None)
+            grade(answer, question.golds, question.gold_type, len(question.choices) if question.choices else None)
             for question, answer in zip(own, self._answers(own), strict=True)
         ]
         right = [verdict.correct for number, verdict in zip(numbers, verdicts, strict=True) if number < n]

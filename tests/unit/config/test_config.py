@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from agentark import cli
-from agentark.config import slices, study
+from agentark.config import ready_made, slices, study
 from agentark.config.section import Section
 from agentark.errors import UserError
 
@@ -47,6 +47,30 @@ def test_who_has_logs_decides_nothing_for_those_who_have_other_ones_or_none() ->
     for name in ("debates", "imports/gpt"):
         assert slices.frozen(one, name) == slices.frozen(two, name)
     assert two.debates.all_logs == made({"mistral": "a.json", "gpt": "b.json"}).debates.all_logs
+
+
+def test_a_ready_made_dataset_is_named_and_changed_key_by_key() -> None:
+    named = {"train_sets": ["gsm8k"], "benchmarks": ["gsm8k", "medmcqa"]}
+    own = {"medmcqa": {"first_choice": 1, "test": {"source": "dev.json"}}, "gsm8k": {"test": 300}}
+    made = study.load(MINIMAL | named | {"datasets": own}).datasets
+    assert (made["gsm8k"].source, made["gsm8k"].subset) == ("openai/gsm8k", "main")
+    assert (made["gsm8k"].test.split, made["gsm8k"].test.size) == ("test", 300)
+    assert (made["medmcqa"].gold, made["medmcqa"].first_choice) == ("cop", 1)
+    assert (made["medmcqa"].test.source, made["medmcqa"].test.size) == ("dev.json", None)
+    experiments = {"more": {"benchmarks": ["svamp"]}}
+    assert {*study.load(MINIMAL | {"experiments": experiments}).datasets} == {"sums", "svamp"}
+
+
+def test_a_dataset_with_a_source_of_its_own_takes_nothing_from_a_ready_made_one() -> None:
+    own = {"math": {"source": "mine.jsonl", "train": 2, "test": 2}}
+    made = study.load(MINIMAL | {"train_sets": ["math"], "benchmarks": ["math"], "datasets": own}).datasets["math"]
+    assert (made.question, made.gold, made.gold_type, made.licence) == ("question", "answer", "number", None)
+
+
+def test_every_ready_made_dataset_is_one() -> None:
+    names = list(ready_made.entries())
+    made = study.load(MINIMAL | {"benchmarks": names}).datasets
+    assert all(made[name].licence for name in names)
 
 
 def test_rewards_fit_the_algorithm() -> None:
@@ -120,7 +144,8 @@ def test_every_error_is_reported_at_once() -> None:
     ("changes", "expected"),
     [
         ({"teachers": ["smal"]}, "`smal` is not under `models` or `teams`; did you mean `small`?"),
-        ({"benchmarks": ["gsm8k"]}, "`gsm8k` is not under `datasets` (known: sums)"),
+        ({"benchmarks": ["gsm9k"]}, "`gsm9k` is not under `datasets`; did you mean `gsm8k`?"),
+        ({"datasets": {"mine": {"train": 2, "test": 2}}}, "datasets.mine.source: missing; add it"),
         ({"debates": {"source": "import"}}, "needs `logs`"),
         ({"debates": {"source": "import", "logs": {}}}, "needs `logs`"),
         (

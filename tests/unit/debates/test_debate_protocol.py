@@ -1,7 +1,9 @@
 """The paper's debate: who reads what, when it ends, what is kept; and a context that is full."""
 
 import re
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from agentark.debates.protocols.conversation import Member, QuestionFailedError, without_loop
@@ -293,6 +295,45 @@ def test_a_reply_that_ran_into_the_end_of_the_context_is_asked_again_with_less_t
 
     row = with_chat("debate", chat, agents=4, rounds=2, stop="none")
     assert all(turn.status == "ok" and len(turn.reads) == 2 for turn in row.round_turns(2))
+
+
+def about(n_words: int) -> Question:
+    """A question about a text of numbered words."""
+    context = " ".join(map(str, range(n_words))) + "\n\n"
+    return msgspec.structs.replace(QUESTION, question=context + QUESTION.question, context_chars=len(context))
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_of_a_prompt_that_is_too_long_the_middle_of_its_context_is_cut(knows):
+    class Counting(Window):
+        """An engine that says by how much a prompt is too long."""
+
+        async def __call__(self, messages, sampling):
+            reply = await super().__call__(messages, sampling)
+            n = len(messages[-1]["content"].split())
+            return replace(reply, prompt_tokens=n, excess_tokens=max(0, n - self.n_words)) if knows else reply
+
+    window = Counting(120)
+    [turn] = with_chat("single", window, question=about(1000)).turns
+    assert turn.prompt.startswith("0 1 2 3 4 5 ")
+    assert f" 998 999\n\n{QUESTION.question}" in turn.prompt
+    words = turn.prompt.split()
+    assert "[...]" in words
+    assert 100 < len(words) <= 120
+    assert turn.context_cut > 0
+    assert window.n_refused <= (3 if knows else 20)
+
+    debate = with_chat("debate", Window(120), question=about(1000), agents=2, rounds=2, stop="none")
+    assert all(turn.context_cut for turn in debate.turns)
+    [whole] = with_chat("single", Window(2000), question=about(1000)).turns
+    assert (whole.context_cut, "[...]" in whole.prompt) == (0, False)
+
+
+def test_the_question_itself_is_never_cut():
+    with pytest.raises(QuestionFailedError, match="too long"):
+        with_chat("single", Window(5), question=about(100))
+    with pytest.raises(QuestionFailedError, match="too long"):
+        with_chat("single", Window(120), question=about(1000), overflow="fail")
 
 
 def test_the_settler_is_the_aggregator():

@@ -122,6 +122,7 @@ def test_an_overlong_prompt_fails_with_a_reason_and_disturbs_no_other(engine):
     long, short = ask(engine, ["x y z " * 400, "What is 1 + 1?"], GREEDY)
     assert (long.status, long.text, long.completion_tokens, long.overflow) == ("failed", "", 0, True)
     assert f"{long.prompt_tokens} tokens" in long.error
+    assert long.excess_tokens == long.prompt_tokens + GREEDY.max_tokens - tiny_model.CONTEXT
     assert "engine.max_model_len" in long.error
     assert short.text == ask(engine, ["What is 1 + 1?"], GREEDY)[0].text
 

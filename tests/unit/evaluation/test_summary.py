@@ -81,6 +81,11 @@ def test_f1_is_there_where_every_answer_has_one(tmp_path: Path) -> None:
     assert tables(tmp_path, rows)[0]["f1"].fillna(-1).tolist() == [0.75, -1]
 
 
+def test_answers_to_a_cut_context_are_counted(tmp_path: Path) -> None:
+    rows = [row(0, True, context_cut=True), row(1, False), row(2, False), row(3, True)]
+    assert tables(tmp_path, rows)[0]["context_cut_share"].tolist() == [0.25]
+
+
 def test_rows_stand_in_the_order_of_what_arms_know(tmp_path: Path) -> None:
     rows = [
         one

@@ -303,10 +303,10 @@ def test_letters_and_words_are_compared(gold, answer, gold_type, verdict):
 
 
 def test_grade_tells_wrong_from_undecided():
-    assert grade("The answer is 18.", "18.0", "number") == Grade("18", correct=True, undecided=False)
-    assert grade("The answer is 19.", "18.0", "number") == Grade("19", correct=False, undecided=False)
-    assert grade("I do not know.", "18", "number") == Grade(None, correct=False, undecided=False)
-    assert grade(r"\boxed{9^{9^{9^9}}}", "5", "latex") == Grade("9^{9^{9^9}}", correct=False, undecided=True)
+    assert grade("The answer is 18.", ["18.0"], "number") == Grade("18", correct=True, undecided=False)
+    assert grade("The answer is 19.", ["18.0"], "number") == Grade("19", correct=False, undecided=False)
+    assert grade("I do not know.", ["18"], "number") == Grade(None, correct=False, undecided=False)
+    assert grade(r"\boxed{9^{9^{9^9}}}", ["5"], "latex") == Grade("9^{9^{9^9}}", correct=False, undecided=True)
 
 
 @pytest.mark.parametrize(
@@ -329,11 +329,11 @@ def test_yes_or_no_is_found(text, answer):
 
 def test_free_text_is_right_undecided_or_missing():
     gold = "The rain stopped the match."
-    assert grade("Long talk.\nThe answer is the rain stopped the match", gold, "free").correct
-    other = grade("I think: it was called off because of rain. It rained.", gold, "free")
+    assert grade("Long talk.\nThe answer is the rain stopped the match", [gold], "free").correct
+    other = grade("I think: it was called off because of rain. It rained.", [gold], "free")
     assert (other.correct, other.undecided) == (False, True)
     assert other.answer == "I think: it was called off because of rain. It rained."
-    assert grade(" ", gold, "free") == Grade(None, correct=False, undecided=False)
+    assert grade(" ", [gold], "free") == Grade(None, correct=False, undecided=False)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_real_debates_score_as_their_table_says(name, by_round, vote, more):
             [turn["content"] for turn in agent if turn["role"] == "assistant"] for agent in debate["agent_contexts"]
         ]
         for number in (0, 1):
-            grades = [grade(reply[number], gold, "number") for reply in replies]
+            grades = [grade(reply[number], [gold], "number") for reply in replies]
             rights[number] += [verdict.correct for verdict in grades]
         winner = majority([verdict.answer for verdict in grades], "number")
         vote_rights.append(winner is not None and equivalent(gold, winner, "number"))

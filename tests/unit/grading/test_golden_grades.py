@@ -176,5 +176,5 @@ CASES = [
 
 @pytest.mark.parametrize(("reply", "gold", "gold_type", "verdict"), CASES)
 def test_a_reply_gets_the_verdict_of_a_careful_person(reply, gold, gold_type, verdict) -> None:
-    found = grade(reply, gold, gold_type, 4)
+    found = grade(reply, [gold], gold_type, 4)
     assert (None if found.undecided else found.correct) is verdict, found.answer

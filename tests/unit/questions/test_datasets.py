@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from agentark.config import ready_made
 from agentark.config.datasets import Dataset
 from agentark.errors import UserError
 from agentark.questions import datasets
@@ -166,22 +167,93 @@ def test_an_unknown_task_and_option_are_named() -> None:
         questions("s", Dataset(source="reasoning-gym:chain_sum", options={"max_term": 3}, test=2))
 
 
+def paper(questions: list[str], answers: list[object]) -> dict[str, object]:
+    return {"sections": [["Intro", ["One.", "Two."]], ["End", ["Three."]]], "asked": questions, "answers": answers}
+
+
+PAPERS = {"context": "sections", "each": ["asked", "answers"], "question": "asked", "gold": "answers"}
+
+
+def test_a_row_with_several_questions_about_one_text(tmp_path: Path) -> None:
+    rows = [paper(["Who?", "Why?"], ["Ann", ["rain", "the rain", "snow"]]), paper(["Who?"], ["ann"])]
+    dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), **PAPERS, gold_type="text", test={})
+    who, why = sorted(questions("s", dataset)["test"], key=lambda row: row.question)
+    assert who.question == "Intro\nOne. Two.\nEnd\nThree.\n\nWho?"
+    assert who.question[who.context_chars :] == "Who?"
+    assert sorted(who.golds) == ["Ann", "ann"]  # of two annotators
+    assert why.golds == ["rain", "the rain", "snow"]
+    assert who.group == why.group is not None
+
+
+def test_lists_that_do_not_belong_together_are_rejected(tmp_path: Path) -> None:
+    rows = [paper(["Who?", "Why?"], ["Ann"]), paper(["Who?"], ["Ann"])]
+    dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), **PAPERS, gold_type="text", test={})
+    rejected = Quarantine("rows", 1, "key")
+    assert len(datasets.questions("s", dataset, rejected)["test"]) == 1
+    assert list(rejected.reasons()) == ["`asked`, `answers` are no lists of one length"]
+
+
+def test_columns_of_a_mapping_are_read_as_its_rows(tmp_path: Path) -> None:
+    """As the Hub has HotpotQA's paragraphs; and QMSum's turns."""
+    columns = {"title": ["A", "B"], "sentences": [["One.", " Two."], ["Three."]]}
+    turns = [{"speaker": "Ann", "content": "Yes ."}, {"speaker": "Bob", "content": "No ."}]
+    rows = [{"text": text, "question": "Who?", "answer": "Ann"} for text in (columns, turns)]
+    dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), context="text", gold_type="text", test={})
+    texts = {row.question.partition("\n\n")[0] for row in questions("s", dataset)["test"]}
+    assert texts == {"A\nOne. Two.\nB\nThree.", "Ann: Yes .\nBob: No ."}
+
+
+def test_options_counted_from_1_and_a_text_taken_out_of_questions(tmp_path: Path) -> None:
+    rows = [{"q": "Which? Answer now.", "cop": 2, "a": "x", "b": "y"}, {"q": "What?", "cop": 0, "a": "x", "b": "y"}]
+    dataset = Dataset(
+        source=jsonl(tmp_path / "q.jsonl", rows),
+        question="q",
+        remove=" Answer now.",
+        gold="cop",
+        choices=["a", "b"],
+        gold_type="choice",
+        first_choice=1,
+        test={},
+    )
+    rejected = Quarantine("rows", 1, "key")
+    [row] = datasets.questions("s", dataset, rejected)["test"]
+    assert (row.question, row.gold) == ("Which?", "B")
+    assert len(rejected) == 1
+
+
+FILES = {
+    "gsm8k": {"train": ("gsm8k/train.jsonl", 7473), "test": ("gsm8k/test.jsonl", 1319)},
+    "math500": {"test": ("math/math500_test.jsonl", 500)},
+    "medmcqa": {"test": ("medmcqa/dev.json", 4183)},
+    "svamp": {"test": ("svamp/SVAMP.json", 1000)},
+    "mawps": {"test": ("mawps/singleop.jsonl", 531)},  # of 562; the others are repeats
+    "hotpotqa": {"test": ("hotpotqa/dev_with_context_500.jsonl", 500)},
+    "qasper": {"test": ("qasper/leval_scientific_qa.jsonl", 152)},  # 184 answers
+    "qmsum": {"test": ("qmsum/val.jsonl", 237)},
+    "qmsum_general": {"test": ("qmsum/val.jsonl", 35)},
+}
+MORE = {"medmcqa": {"first_choice": 1}}
+GROUPS = {"hotpotqa": 500, "qasper": 20, "qmsum": 35, "qmsum_general": 35}
+
+
 @needs_shared
-def test_real_benchmarks_load_whole() -> None:
-    gsm8k = Dataset(
-        source="unused",
-        train={"source": str(SHARED / "questions/gsm8k/train.jsonl")},
-        test={"source": str(SHARED / "questions/gsm8k/test.jsonl")},
-    )
-    parts = questions("gsm8k", gsm8k)
-    assert (len(parts["train"]), len(parts["test"])) == (7473, 1319)
-    svamp = SHARED / "questions/svamp/SVAMP.json"
-    assert svamp.is_file()
-    math = Dataset(
-        source=str(SHARED / "questions/math/math500_test.jsonl"),
-        question="problem",
-        gold="solution",
-        gold_type="latex",
-        test={"size": 500},
-    )
-    assert len(questions("math", math)["test"]) == 500
+@pytest.mark.parametrize("name", FILES)
+def test_ready_made_benchmarks_read_their_makers_files(name: str) -> None:
+    parts = dict.fromkeys(("train", "test")) | {
+        part: {"source": str(SHARED / "questions" / file)} for part, (file, _) in FILES[name].items()
+    }
+    made = ready_made.completed({name: MORE.get(name, {}) | parts}, [])[name]
+    found = datasets.questions(name, Dataset.model_validate(made), Quarantine("rows", 0.01, "key"))
+    assert {part: len(found[part]) for part in FILES[name]} == {part: n for part, (_, n) in FILES[name].items()}
+    assert len({row.group for row in found["test"]} - {None}) == GROUPS.get(name, 0)
+
+
+@needs_shared
+def test_math_as_verl_writes_it() -> None:
+    ending = " Let's think step by step and output the final answer within \\boxed{}."
+    own = {"question": "prompt.0.content", "remove": ending, "gold": "reward_model.ground_truth", "test": None}
+    train = {"train": {"source": str(SHARED / "questions/math/train.parquet")}}
+    made = Dataset.model_validate(ready_made.completed({"math": own | train}, [])["math"])
+    rows = datasets.questions("math", made, Quarantine("rows", 0.01, "key"))["train"]
+    assert len(rows) == 7498
+    assert not any("step by step" in row.question for row in rows)

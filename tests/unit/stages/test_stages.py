@@ -249,6 +249,27 @@ def test_a_teacher_that_does_not_debate_is_scored_once(
     assert Counter(row.protocol for row in rows) == expected
 
 
+def test_a_context_that_does_not_fit_is_cut_or_fails_as_configured(folder: Path, tmp_path: Path) -> None:
+    about = Question(
+        question_id="q",
+        dataset="d",
+        split="test",
+        question="word " * 2000 + "\n\nWhat is 1 + 1?",
+        gold="2",
+        gold_type="number",
+        context_chars=10002,
+    )
+    write_rows(tmp_path / "questions.jsonl", [about])
+    given = ["--questions", str(tmp_path / "questions.jsonl")]
+    [cut] = score(folder, tmp_path / "cut.jsonl", *given)
+    assert (cut.context_cut, cut.calls) == (True, 1)
+    # Nearly all of the window is used.
+    assert 460 < cut.prompt_tokens + 6 <= 512
+    (tmp_path / "strict.json").write_text(Evaluation(max_tokens=6, too_long="fail").model_dump_json())
+    [failed] = score(folder, tmp_path / "failed.jsonl", *given, "--config", str(tmp_path / "strict.json"))
+    assert (failed.context_cut, failed.calls, failed.correct) == (False, 0, False)
+
+
 def test_tables_and_figure_are_made_of_the_rows(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from agentark.engines.chat import Chat, Sampling
+from agentark.engines.chat import Chat, Reply, Sampling
 from agentark.engines.prompts import Message, answer_statement, instructions, question_text
 from agentark.grading.reading import after_reasoning, extract_answer
 from agentark.records.debates import AGGREGATOR, SOLVER, Turn
@@ -28,6 +28,8 @@ Layout = Literal["shared", "reference"]
 Overflow = Literal["drop_oldest", "summarise", "fail"]
 
 SHORTEN = "Repeat this solution in as few words as you can: its steps, its equations and its final answer."
+CUT = "[...]"
+"""Stands where a context was cut."""
 NO_REPLY = "(no reply)"
 """Stands for an empty reply: the others must see that there was none, and a dialogue may hold no empty message."""
 SUMMARISER = "summariser"
@@ -77,7 +79,8 @@ class Ask:
         """
         self.question = question
         self._team, self._layout, self._overflow, self._seed = team, layout, overflow, seed
-        self._text = question_text(question.question, question.choices)
+        self._context_chars = question.context_chars
+        """So much is left of what the question is about."""
         self._n_choices = len(question.choices) if question.choices else None
         self._said: dict[int, _Said] = {}
         self._times_asked: Counter[tuple[int, int, str]] = Counter()
@@ -133,10 +136,17 @@ class Ask:
         left = list(reads)
         shown = {id(turn): (show or visible)(turn) or NO_REPLY for turn in left}
         while True:
+            kept = self._context_chars
             messages = self._messages(task, own, left, shown)
             reply = await member.chat(messages, sampling)
-            if not reply.overflow or not left or self._overflow == "fail":
+            if not reply.overflow or self._overflow == "fail":
                 break
+            if not left:
+                if not kept:
+                    break
+                # Others of the team may have cut it meanwhile.
+                self._context_chars = min(self._context_chars, shorter_context(kept, reply, messages))
+                continue
             longest = max(left, key=lambda t: len(shown[id(t)]))
             shorter = None
             if self._overflow == "summarise" and role != SUMMARISER:
@@ -156,6 +166,7 @@ class Ask:
             reply=reply.text,
             answer=extract_answer(reply.text, self.question.gold_type, self._n_choices),
             n_left_out=len(reads) - len(left),
+            context_cut=self.question.context_chars - kept,
             seed=sampling.seed,
             status=reply.status,
             prompt_tokens=reply.prompt_tokens,
@@ -176,6 +187,16 @@ class Ask:
             return None
         return short if (short := visible(turn)) and len(short) < len(text) else None
 
+    @property
+    def _text(self) -> str:
+        question = self.question
+        whole, kept = question.context_chars, self._context_chars
+        if kept == whole:
+            return question_text(question.question, question.choices)
+        # Its beginning and its end: papers and meetings say there what they are about, and what came of it.
+        head, tail = question.question[: kept - kept // 2], question.question[whole - kept // 2 : whole]
+        return question_text(f"{head.rstrip()}\n{CUT}\n{tail}{question.question[whole:]}", question.choices)
+
     def _messages(self, task: str, own: list[Turn], reads: list[Turn], shown: dict[int, str]) -> list[Message]:
         """The dialogue that one agent reads; `own` are its earlier turns."""
         as_dialogue = self._layout == "reference" and bool(own)
@@ -194,6 +215,19 @@ class Ask:
             dialogue.append({"role": "user", "content": turn.prompt})
             dialogue.append({"role": "assistant", "content": visible(turn) or NO_REPLY})
         return [*dialogue, {"role": "user", "content": "\n\n".join([*blocks, self._text, task])}]
+
+
+def shorter_context(chars: int, reply: Reply, messages: list[Message]) -> int:
+    """What is to be left of a context, in characters, so that prompt and reply may fit; it may take several times.
+
+    Args:
+        reply: by an engine that found them too long, and may have said by how many tokens.
+    """
+    if not reply.excess_tokens:
+        return chars - max(chars // 8, 1)
+    n_chars = sum(len(message["content"]) for message in messages)
+    excess = reply.excess_tokens * n_chars // reply.prompt_tokens + len(CUT) + 2
+    return max(0, chars - max(excess, chars // 64))
 
 
 def label(turn: Turn, *, with_round: bool = False) -> str:
