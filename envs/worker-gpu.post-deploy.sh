@@ -4,6 +4,7 @@ set -euo pipefail
 lock=$(mktemp)
 trap 'rm "$lock"' EXIT
 cat > "$lock" <<'END'
+absl-py==2.5.1
 accelerate==1.15.0
 agent-detector==2.0.0
 aiohappyeyeballs==2.7.1
@@ -46,6 +47,7 @@ cycler==0.12.1
 datasets==5.2.0
 datasketch==2.0.0
 deepspeed==0.19.8
+defusedxml==0.7.1
 depyf==0.20.0
 detect-installer==0.2.1
 dill==0.4.1
@@ -94,6 +96,7 @@ interface-meta==2.0.1
 jinja2==3.1.6
 jiter==0.19.0
 jmespath==1.1.0
+joblib==1.6.0
 jsonschema==4.26.0
 jsonschema-specifications==2025.9.1
 jupyter-core==5.9.1
@@ -127,6 +130,7 @@ nccl-extensions==0.1.0
 nccl4py==0.6.0
 networkx==3.6.1
 ninja==1.13.2
+nltk==3.10.4
 numba==0.65.0
 numpy==2.3.5
 nvidia-cuda-cccl==13.3.5.0.6
@@ -204,6 +208,7 @@ rich==15.0.0
 rich-toolkit==0.20.6
 rignore==0.8.1
 rocrate==0.16.0
+rouge-score==0.1.2
 rpds-py==2026.9.1
 safetensors==0.8.0
 scipy==1.17.1

@@ -113,7 +113,7 @@ def test_the_table_has_every_arm_with_interval_and_cost(run: tuple[Path, str]) -
     }
     for (method, protocol), row in rows.items():
         assert row["n"] == ("12" if protocol == "single" else "4")
-        assert 0 <= float(row["ci_low"]) <= float(row["accuracy"]) <= float(row["ci_high"]) <= 1
+        assert 0 <= float(row["ci_low"]) <= float(row["score"]) <= float(row["ci_high"]) <= 1
         assert float(row["output_tokens_per_question"]) > 0
         assert bool(row["p_value"]) == ((method, protocol) != ("base", "single"))
     calls = {protocol: rows["base", protocol]["calls_per_question"] for protocol in ("self_consistency", "debate")}

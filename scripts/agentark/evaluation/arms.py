@@ -3,6 +3,7 @@
 A row holds a whole answer, and a study has millions of them, so only a byte of each is kept.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ METHODS = [BASE, "answer_only", "single_cot", "majority", "rejection", "rsft", "
 """In the order of what they know: a control stands before what it is a control for."""
 PROTOCOLS = ["single", "first_round_vote", "self_consistency"]
 """They come first, in this order; what a teacher's agents held comes after them."""
+ACCURACY = "accuracy"
 WRONG, RIGHT = 1, 2
 """Marks of a question; 0 is one that was not asked."""
 
@@ -39,13 +41,21 @@ class Arm(NamedTuple):
 
 
 class Answers:
-    """An arm's answers under one training seed."""
+    """An arm's answers under one training seed.
 
-    def __init__(self) -> None:
+    Args:
+        groups: of each place a number, the same for questions about the same text.
+    """
+
+    def __init__(self, groups: "array[int]") -> None:
         self.marks = bytearray()
-        self.n = self.n_f1 = self.calls = self.prompt_tokens = self.completion_tokens = 0
+        self.scores: dict[str, array[float]] = {}
+        """By metric, in the places of `marks`; single precision."""
+        self.metric = ACCURACY
+        self.n = self.calls = self.prompt_tokens = self.completion_tokens = 0
         self.truncated = self.context_cut = self.unanswered = 0
-        self.seconds = self.f1 = 0.0
+        self.seconds = 0.0
+        self.groups = groups
 
     def add(self, place: int, row: EvaluationRow) -> bool:
         """Keep what the tables need of a row; False if that question has been answered already.
@@ -58,6 +68,11 @@ class Answers:
         if self.marks[place]:
             return False
         self.marks[place] = RIGHT if row.correct else WRONG
+        for name, value in row.scores.items():
+            kept = self.scores.setdefault(name, array("f"))
+            kept.extend([0.0] * (place + 1 - len(kept)))
+            kept[place] = value
+        self.metric = row.metric
         self.n += 1
         self.calls += row.calls
         self.prompt_tokens += row.prompt_tokens
@@ -66,10 +81,11 @@ class Answers:
         self.truncated += row.truncated
         self.context_cut += row.context_cut
         self.unanswered += row.answer is None
-        if row.f1 is not None:
-            self.f1 += row.f1
-            self.n_f1 += 1
         return True
+
+    @property
+    def metrics(self) -> list[str]:
+        return [ACCURACY, *self.scores]
 
 
 Arms = dict[Arm, dict[int, Answers]]
@@ -83,8 +99,10 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
         UserError: a row's variant or recipe is none of the experiment's, or a question is answered twice.
     """
     names = {joined(methods): name for name, methods in tables.recipes.items()}
-    arms: defaultdict[Arm, dict[int, Answers]] = defaultdict(lambda: defaultdict(Answers))
+    arms: defaultdict[Arm, dict[int, Answers]] = defaultdict(dict)
     places: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    groups: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+    numbers: dict[tuple[str, str], int] = {}
     for path in paths:
         for row in read_rows(path, EvaluationRow):
             name = names.get(row.recipe) if row.recipe else BASE
@@ -92,8 +110,15 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
                 what = f"variant `{row.variant}`" if name else f"recipe `{row.recipe}`"
                 raise UserError(f"{path}: {what} is not one of the experiment `{tables.experiment}`; {MAKE_ANEW}")
             arm = Arm(row.benchmark, row.model, row.teacher, row.train_set, row.protocol, row.variant, name)
-            known = places[row.benchmark]
-            if not arms[arm][row.seed].add(known.setdefault(row.question_id, len(known)), row):
+            known, group = places[row.benchmark], groups[row.benchmark]
+            place = known.setdefault(row.question_id, len(known))
+            if place == len(group):
+                # A question that shares its text with none is a group of its own.
+                group.append(numbers.setdefault((row.benchmark, row.group or row.question_id), len(numbers)))
+            answers = arms[arm].get(row.seed)
+            if answers is None:
+                answers = arms[arm][row.seed] = Answers(group)
+            if not answers.add(place, row):
                 raise UserError(f"{path}: `{row.question_id}` is answered twice; {MAKE_ANEW}")
     variants = list(tables.variants)
 
@@ -107,12 +132,24 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
     return {arm: dict(sorted(arms[arm].items())) for arm in sorted(arms, key=position)}
 
 
-def on_shared_questions(answers: Sequence[Answers]) -> np.ndarray:
-    """(Q, len(answers)) bool: which were right, on the Q questions that all of them answered."""
+class Shared(NamedTuple):
+    """What several answers say of the Q questions that all of them are about."""
+
+    values: np.ndarray
+    """(Q, len(answers)): bool, right or wrong, or float, of another metric."""
+    groups: np.ndarray | None
+    """(Q,) int, where some questions are about the same text; else None."""
+
+
+def on_shared_questions(answers: Sequence[Answers], metric: str = ACCURACY) -> Shared:
+    """The values of a metric on the questions that all of them answered."""
     # Questions past the shortest were not asked there.
     shortest = min(len(one.marks) for one in answers)
     marks = np.array([np.frombuffer(one.marks, np.uint8, shortest) for one in answers])
-    return (marks[:, marks.all(axis=0)] == RIGHT).T
+    asked = marks.all(axis=0)
+    values = marks == RIGHT if metric == ACCURACY else np.array([one.scores[metric][:shortest] for one in answers])
+    groups = np.array(answers[0].groups[:shortest])[asked]
+    return Shared(values[:, asked].T, groups if len(np.unique(groups)) < len(groups) else None)
 
 
 def n_questions(answers: Sequence[Answers]) -> int:

@@ -12,7 +12,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import BASE, Arm, Arms, called, on_shared_questions, recipe_of
+from agentark.evaluation.arms import ACCURACY, BASE, Arm, Arms, called, on_shared_questions, recipe_of
 from agentark.evaluation.over_seeds import paired_over_seeds
 from agentark.evaluation.statistics import Paired, paired
 
@@ -26,6 +26,7 @@ COLUMNS = [
     "method",
     "recipe",
     "protocol",
+    "metric",
     "against_variant",
     "against",
     "against_recipe",
@@ -52,8 +53,10 @@ class Comparison:
     seed: int | None
     """None: over seeds."""
     n_seeds: int
+    metric: str
     counts: bool
-    """Whether it speaks for its arm; a single seed beside the row over seeds only describes it."""
+    """Whether it speaks for its arm: a single seed beside the row over seeds only describes it, and so does a metric
+    that the benchmark is not judged by."""
     result: Paired
     p_holm: float | None = None
     """Corrected over all comparisons of the experiment that count."""
@@ -90,6 +93,7 @@ def comparison_table(comparisons: list[Comparison], tables: Tables) -> pd.DataFr
             "against_recipe": recipe_of(one.against, tables),
             "seed": one.seed,
             "n_seeds": one.n_seeds,
+            "metric": one.metric,
             "n": one.result.n,
             "difference_points": 100 * one.result.difference,
             "ci_low": 100 * one.result.low,
@@ -135,19 +139,24 @@ def _find(arms: Arms, tables: Tables, arm: Arm) -> Arm | None:
 
 
 def _results(arm: Arm, against: Arm, arms: Arms) -> Iterator[Comparison]:
-    """A comparison for each seed that both have and, for several, one over them; none where no question is shared."""
+    """Comparisons by each metric, for each seed that both have and, for several, over them; none where no question is
+    shared."""
     ours, theirs = arms[arm], arms[against]
     if against.name == BASE:
         # It has no training seed, so its one set of answers stands beside each.
         theirs = dict.fromkeys(ours, next(iter(theirs.values())))
     seeds = sorted(ours.keys() & theirs.keys())
     for some in [*([seed] for seed in seeds), *([seeds] if len(seeds) > 1 else [])]:
-        right = on_shared_questions([*(ours[seed] for seed in some), *(theirs[seed] for seed in some)])
-        if not len(right):
-            continue
-        correct, other = np.hsplit(right, 2)
-        if len(some) == 1:
-            seed, result = some[0], paired(correct[:, 0], other[:, 0])
-        else:
-            seed, result = None, paired_over_seeds(correct, other)
-        yield Comparison(arm, against, seed, len(some), counts=len(some) == len(seeds), result=result)
+        answers = [*(ours[seed] for seed in some), *(theirs[seed] for seed in some)]
+        for metric in answers[0].metrics:
+            shared = on_shared_questions(answers, metric)
+            if not len(shared.values):
+                break
+            values, other = np.hsplit(shared.values, 2)
+            if len(some) > 1 or metric != ACCURACY or shared.groups is not None:
+                result = paired_over_seeds(values, other, shared.groups)
+            else:
+                result = paired(values[:, 0], other[:, 0])
+            counts = len(some) == len(seeds) and metric == answers[0].metric
+            seed = some[0] if len(some) == 1 else None
+            yield Comparison(arm, against, seed, len(some), metric, counts, result)

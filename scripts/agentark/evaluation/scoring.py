@@ -1,8 +1,12 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
-from agentark.grading.comparing import is_right, majority, token_f1
+from agentark.evaluation.text_scores import text_scores
+from agentark.grading.comparing import is_right, majority
 from agentark.records.debates import Debate
 from agentark.records.evaluations import EvaluationRow
+
+METRIC = {"text": "f1", "free": "rouge_l"}
+"""What benchmarks with answers in words are judged by: a few words by F1, as SQuAD; more of them by ROUGE-L."""
 
 
 def evaluation_row(
@@ -39,7 +43,9 @@ def evaluation_row(
         output=turns[-1].reply if turns else "",
         answer=answer,
         correct=is_right(answer, question.golds, question.gold_type),
-        f1=max(token_f1(gold, answer) for gold in question.golds) if question.gold_type in ("text", "free") else None,
+        group=question.group,
+        metric=METRIC.get(question.gold_type, "accuracy"),
+        scores=text_scores(answer, question.golds) if question.gold_type in METRIC else {},
         truncated=any(turn.status == "truncated" for turn in turns),
         context_cut=any(turn.context_cut for turn in turns),
         calls=len(turns),

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import BASE, Answers, Arms, called, n_questions, on_shared_questions, recipe_of
+from agentark.evaluation.arms import ACCURACY, BASE, Answers, Arms, called, n_questions, on_shared_questions, recipe_of
 from agentark.evaluation.comparisons import Comparison
-from agentark.evaluation.over_seeds import accuracy_interval
+from agentark.evaluation.over_seeds import interval
 from agentark.evaluation.statistics import wilson
 
 ARM_COLUMNS = ["benchmark", "model", "method", "recipe", "variant", "protocol", "teacher", "train_set"]
@@ -19,10 +19,11 @@ COLUMNS = [
     "n_seeds",
     "n",
     "n_left_out",
-    "accuracy",
+    "metric",
+    "judged_by",
+    "score",
     "ci_low",
     "ci_high",
-    "f1",
     "difference_points",
     "p_value",
     "p_holm",
@@ -39,52 +40,63 @@ COLUMNS = [
 
 
 def summary(arms: Arms, comparisons: list[Comparison], tables: Tables) -> pd.DataFrame:
-    """A line for each arm and training seed and, where there are several, one over them; `COLUMNS` in order.
+    """A line for each arm, metric and training seed and, where there are several, one over them; `COLUMNS` in order.
 
     `difference_points` compares with the untrained model's single answers on the same questions, in percentage
     points. It is empty where there is no such base (imported debates).
     """
-    against_base = {(one.arm, one.seed): one for one in comparisons if one.against.name == BASE}
+    against_base = {(one.arm, one.seed, one.metric): one for one in comparisons if one.against.name == BASE}
     lines = []
     for arm, by_seed in arms.items():
         groups: list[tuple[int | None, list[Answers]]] = [(seed, [answers]) for seed, answers in by_seed.items()]
         if len(groups) > 1:
             groups.append((None, list(by_seed.values())))
         for seed, answers in groups:
-            line = {
+            common = {
                 "experiment": tables.experiment,
                 **arm._asdict(),
                 "method": arm.name,
                 "recipe": recipe_of(arm, tables),
                 "seed": seed,
-                **_measures(answers),
+                **_cost(answers),
             }
-            if compared := against_base.get((arm, seed)):
-                line |= {
-                    "difference_points": 100 * compared.result.difference,
-                    "p_value": compared.result.p_value,
-                    "p_holm": compared.p_holm,
-                    "n_better": compared.result.n_better,
-                    "n_worse": compared.result.n_worse,
-                }
-            lines.append(line)
+            for metric in answers[0].metrics:
+                line = common | _score(answers, metric)
+                if compared := against_base.get((arm, seed, metric)):
+                    line |= {
+                        "difference_points": 100 * compared.result.difference,
+                        "p_value": compared.result.p_value,
+                        "p_holm": compared.p_holm,
+                        "n_better": compared.result.n_better,
+                        "n_worse": compared.result.n_worse,
+                    }
+                lines.append(line)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _measures(answers: list[Answers]) -> dict[str, object]:
-    """Accuracy on the questions that all seeds answered, and what an answer of any of them cost."""
-    right = on_shared_questions(answers)
-    accuracy = float(right.mean())
-    low, high = wilson(int(right.sum()), len(right)) if len(answers) == 1 else accuracy_interval(right)
+def _score(answers: list[Answers], metric: str) -> dict[str, object]:
+    """A metric on the questions that all seeds answered."""
+    values, groups = on_shared_questions(answers, metric)
+    if len(answers) > 1 or metric != ACCURACY or groups is not None:
+        low, high = interval(values, groups)
+    else:
+        low, high = wilson(int(values.sum()), len(values))
+    return {
+        "n": len(values),
+        "n_left_out": n_questions(answers) - len(values),
+        "metric": metric,
+        "score": float(values.mean()),
+        "ci_low": low,
+        "ci_high": high,
+        "judged_by": answers[0].metric,
+    }
+
+
+def _cost(answers: list[Answers]) -> dict[str, object]:
+    """What an answer of any seed cost, and what went wrong with it."""
     n = sum(one.n for one in answers)
     return {
         "n_seeds": len(answers),
-        "n": len(right),
-        "n_left_out": n_questions(answers) - len(right),
-        "accuracy": accuracy,
-        "ci_low": low,
-        "ci_high": high,
-        "f1": sum(one.f1 for one in answers) / n if all(one.n_f1 == one.n for one in answers) else None,
         "calls_per_question": sum(one.calls for one in answers) / n,
         "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n,
         "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
@@ -96,9 +108,9 @@ def _measures(answers: list[Answers]) -> dict[str, object]:
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines that speak for their arms: over seeds where there are several."""
+    """The lines that speak for their arms: by what the benchmark is judged by, over seeds where there are several."""
     most = table.groupby(ARM_COLUMNS, dropna=False)["n_seeds"].transform("max")
-    return table[table["n_seeds"] == most]
+    return table[(table["n_seeds"] == most) & (table["metric"] == table["judged_by"])]
 
 
 def as_text(table: pd.DataFrame, comparisons: list[Comparison]) -> str:
@@ -111,21 +123,28 @@ def as_text(table: pd.DataFrame, comparisons: list[Comparison]) -> str:
         "protocol": [row["protocol"] for row in rows],
         "trained on": [_taught(row["teacher"], row["train_set"]) for row in rows],
         "seeds": [str(row["n_seeds"]) for row in rows],
+        "metric": [row["metric"] for row in rows],
     }
     several = {*labels["seeds"]} != {"1"}
     if not several:
         del labels["seeds"]
+    metrics = {*labels["metric"]}
+    if metrics <= {ACCURACY}:
+        del labels["metric"]
     if len({*labels["trained on"]} - {""}) < 2:
         del labels["trained on"]
-    padded = [_padded(heading, values) for heading, values in labels.items()]
+    padded = [_padded(name, values) for name, values in labels.items()]
+    heading = f"{ACCURACY if metrics <= {ACCURACY} else 'score'} [95% CI]"
     figures = [
-        f"{'n':>5}  {'accuracy [95% CI]':<22} {'vs base':>8} {'p':>8}  {'calls':>5} {'tokens':>7} {'seconds':>8}",
+        f"{'n':>5}  {heading:<22} {'vs base':>8} {'p':>8}  {'calls':>5} {'tokens':>7} {'seconds':>8}",
         *map(_figures, rows),
     ]
     lines = ["".join(parts) for parts in zip(*padded, figures, strict=True)]
     lines.append("vs base: points, on the same questions; p: exact McNemar, two-sided; tokens, seconds: a question")
     if several:
         lines.append("with several seeds: interval and p of a t test over questions and seeds")
+    if metrics - {ACCURACY}:
+        lines.append("f1, rouge_l: of answers in words; interval and p of a t test over the texts that they are about")
     return "\n".join(lines + _named(comparisons)) + "\n"
 
 
@@ -139,7 +158,7 @@ def _taught(teacher: object, train_set: object) -> str:
 
 
 def _figures(row: dict[Hashable, Any]) -> str:
-    interval = f"{100 * row['accuracy']:5.1f}% [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+    interval = f"{100 * row['score']:5.1f}% [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
     compared = pd.notna(row["difference_points"])
     difference = f"{row['difference_points']:+.1f}" if compared else "-"
     seconds = f"{row['seconds_per_question']:.2f}" if pd.notna(row["seconds_per_question"]) else "-"

@@ -31,5 +31,9 @@ class EvaluationRow(Row):
     seed: int
     context_cut: bool = False
     """Part of what the question is about did not fit into a prompt."""
-    f1: float | None = None
-    """SQuAD's, for gold that is text."""
+    group: str | None = None
+    """What the question shares with others about the same text."""
+    metric: str = "accuracy"
+    """What the benchmark is judged by: `accuracy`, or one of `scores`."""
+    scores: dict[str, float] = {}  # noqa: RUF012 - msgspec gives each its own
+    """Of an answer in words, how near it comes to gold (`evaluation.text_scores`)."""

@@ -1,4 +1,4 @@
-"""Accuracy of every model and protocol with its interval, one panel a benchmark, as SVG."""
+"""Accuracy, or what else a benchmark is judged by, of every model and protocol with its interval, as SVG."""
 
 import argparse
 from collections.abc import Hashable
@@ -46,7 +46,7 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
     """Horizontal points with their intervals, and a line at the untrained model."""
     labels = [label(row) for row in rows.to_dict("records")]
     for height, row in enumerate(rows.to_dict("records")):
-        low, middle, high = (100 * row[key] for key in ("ci_low", "accuracy", "ci_high"))
+        low, middle, high = (100 * row[key] for key in ("ci_low", "score", "ci_high"))
         axis.errorbar(
             middle,
             height,
@@ -56,12 +56,12 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
             capsize=3,
         )
         axis.annotate(f"{middle:.1f}", (middle, height), xytext=(0, 5), textcoords="offset points", ha="center", size=8)
-    base = rows[(rows["method"] == BASE) & (rows["protocol"] == "single")]["accuracy"]
+    base = rows[(rows["method"] == BASE) & (rows["protocol"] == "single")]["score"]
     if len(base) == 1:
         axis.axvline(100 * base.iloc[0], color=COLOURS["base"], linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(labels)), labels)
     axis.set_ylim(-0.6, len(labels) - 0.3)
-    axis.set_xlabel("accuracy, %")
+    axis.set_xlabel(f"{rows['metric'].iloc[0]}, %")
     axis.set_title(benchmark)
     axis.spines[["top", "right"]].set_visible(False)
 

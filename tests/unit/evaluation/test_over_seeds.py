@@ -11,7 +11,7 @@ from scipy.stats import norm, t
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from agentark.evaluation.over_seeds import accuracy_interval, paired_over_seeds
+from agentark.evaluation.over_seeds import interval, paired_over_seeds
 from agentark.evaluation.statistics import paired, wilson
 
 tables_of_answers = st.integers(2, 5).flatmap(
@@ -47,16 +47,16 @@ def test_the_interval_of_an_analysis_of_variance_by_another_library(n_questions:
     df = max(combined**2 / (squares**2 / dfs).sum(), n_seeds - 1)
     half = t.ppf(0.975, df) * sqrt(combined / with_four.size)
     middle = with_four.mean()
-    assert accuracy_interval(correct) == pytest.approx((max(0, middle - half), min(1, middle + half)))
+    assert interval(correct) == pytest.approx((max(0, middle - half), min(1, middle + half)))
 
 
 @settings(deadline=None)
 @given(tables_of_answers)
 def test_an_interval_holds_the_accuracy_in_whatever_order_the_answers_come(verdicts: list[list[bool]]) -> None:
     correct = np.array(verdicts)
-    low, high = accuracy_interval(correct)
+    low, high = interval(correct)
     assert 0 <= low <= correct.mean() <= high <= 1
-    assert accuracy_interval(correct[::-1, ::-1]) == pytest.approx((low, high))
+    assert interval(correct[::-1, ::-1]) == pytest.approx((low, high))
     against = paired_over_seeds(correct, np.zeros_like(correct))
     assert -1 <= against.low <= against.difference <= against.high <= 1
 
@@ -66,7 +66,7 @@ def test_an_interval_holds_the_accuracy_in_whatever_order_the_answers_come(verdi
 def test_seeds_that_agree_tell_no_more_than_one(verdicts: list[tuple[bool, bool]], n_seeds: int) -> None:
     ours, theirs = np.array(verdicts).T
     same, other = (np.repeat(one[:, None], n_seeds, axis=1) for one in (ours, theirs))
-    low, high = accuracy_interval(same)
+    low, high = interval(same)
     one_low, one_high = wilson(int(ours.sum()), len(ours))
     assert high - low >= one_high - one_low or (low, high) == (0, 1)
     over, alone = paired_over_seeds(same, other), paired(ours, theirs)
@@ -83,6 +83,42 @@ def test_the_two_models_can_change_places() -> None:
     there, back = paired_over_seeds(ours, theirs), paired_over_seeds(theirs, ours)
     assert there.p_value == pytest.approx(back.p_value)
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+
+@pytest.mark.parametrize("kind", [bool, float])
+def test_questions_about_one_text_are_the_clusters_of_another_library(kind: type) -> None:
+    chance = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), chance.integers(1, 9, 12))
+    ours = np.clip(0.5 + chance.normal(0, 0.2, 12)[groups] + chance.normal(0, 0.1, len(groups)), 0, 1)
+    theirs = np.clip(ours - 0.1 + chance.normal(0, 0.1, len(groups)), 0, 1)
+    if kind is bool:
+        ours, theirs = ours > 0.5, theirs > 0.5
+    found = paired_over_seeds(ours[:, None], theirs[:, None], groups)
+    differences, clusters = ours.astype(float) - theirs, groups
+    if kind is bool:  # the two questions that are added are about texts of their own
+        differences, clusters = np.append(differences, [1, -1]), np.append(groups, [12, 13])
+    frame = pd.DataFrame({"d": differences})
+    fit = ols("d ~ 1", frame).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
+    assert found.p_value == pytest.approx(fit.pvalues["Intercept"])
+    assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int().loc["Intercept"]))
+    alone = paired_over_seeds(ours[:, None], theirs[:, None])
+    assert found.high - found.low > alone.high - alone.low
+    low, high = interval(ours[:, None], groups)
+    assert low < ours.mean() < high
+
+
+def test_of_one_text_nothing_is_known_about_others() -> None:
+    values, groups = np.array([[0.5], [0.6]]), np.array([7, 7])
+    assert interval(values, groups) == (0, 1)
+    assert paired_over_seeds(values, values / 2, groups).p_value == 1
+
+
+def test_each_question_a_text_of_its_own_is_no_group_at_all() -> None:
+    chance = np.random.default_rng(1)
+    ours, theirs = chance.random((2, 40, 3)) < 0.5
+    assert paired_over_seeds(ours, theirs, np.arange(40)) == paired_over_seeds(ours, theirs)
+    with_texts = paired_over_seeds(ours, theirs, np.repeat(np.arange(8), 5))
+    assert with_texts.difference == paired_over_seeds(ours, theirs).difference
 
 
 class Population:
@@ -139,7 +175,7 @@ def test_intervals_cover_what_is_true(n_questions: int, n_seeds: int, luck: floa
     covered = covered_difference = covered_as_if_all_apart = 0
     for _ in range(n_studies):
         correct, base = population.drawn(level, base_level)
-        low, high = accuracy_interval(correct)
+        low, high = interval(correct)
         covered += low <= accuracy <= high
         low, high = wilson(int(correct.sum()), correct.size)
         covered_as_if_all_apart += low <= accuracy <= high

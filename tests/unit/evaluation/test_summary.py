@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from agentark.evaluation.comparisons import compare
-from agentark.evaluation.over_seeds import accuracy_interval
+from agentark.evaluation.over_seeds import interval
 from agentark.evaluation.scoring import evaluation_row, first_round_vote
 from agentark.evaluation.statistics import wilson
 from agentark.evaluation.summary import COLUMNS, as_text, headline, summary
@@ -28,7 +29,7 @@ def tables(folder: Path, rows: list[EvaluationRow], **compared: list[str]) -> tu
 def test_unparsable_answers_are_wrong_and_counted(tmp_path: Path) -> None:
     rows = [row(i, i < 5, answer=None if i >= 7 else "1") for i in range(10)]
     line = tables(tmp_path, rows)[0].iloc[0]
-    assert (line["n"], line["accuracy"], line["no_answer_share"]) == (10, 0.5, 0.3)
+    assert (line["n"], line["score"], line["no_answer_share"]) == (10, 0.5, 0.3)
 
 
 def test_a_student_is_compared_with_its_base_on_the_same_questions(tmp_path: Path) -> None:
@@ -57,13 +58,13 @@ def test_a_line_for_each_seed_and_one_over_them(tmp_path: Path) -> None:
     table, _ = tables(tmp_path, rows)
     assert table["seed"].fillna(-1).tolist() == [0, 0, 1, -1]
     assert table["n_seeds"].tolist() == [1, 1, 1, 2]
-    assert table["accuracy"].tolist() == [0.25, 0.5, 0.75, 0.625]
+    assert table["score"].tolist() == [0.25, 0.5, 0.75, 0.625]
     assert table["difference_points"].fillna(-1).tolist() == [-1, 25, 50, 37.5]
     assert table["p_holm"].notna().tolist() == [False, False, False, True]
     over = table.iloc[-1]
     assert (over["method"], over["recipe"]) == ("da_after_rsft", "rsft-da")
     assert (over["calls_per_question"], over["output_tokens_per_question"]) == (2, 15)
-    assert (over["ci_low"], over["ci_high"]) == accuracy_interval(pd.DataFrame(verdicts).T.to_numpy())
+    assert (over["ci_low"], over["ci_high"]) == interval(pd.DataFrame(verdicts).T.to_numpy())
     one = table.iloc[1]
     assert (one["ci_low"], one["ci_high"]) == wilson(2, 4)
     assert headline(table)["n_seeds"].tolist() == [1, 2]
@@ -73,12 +74,31 @@ def test_questions_that_a_seed_lacks_are_left_out_and_counted(tmp_path: Path) ->
     rows = student("rsft", [True] * 6) + student("rsft", [True, True, False, False], seed=1)
     over = tables(tmp_path, rows[1:])[0].iloc[-1]
     assert (over["n"], over["n_left_out"]) == (3, 3)
-    assert over["accuracy"] == pytest.approx(4 / 6)
+    assert over["score"] == pytest.approx(4 / 6)
 
 
-def test_f1_is_there_where_every_answer_has_one(tmp_path: Path) -> None:
-    rows = [row(0, True, f1=1.0), row(1, False, f1=0.5), row(0, True, benchmark="c")]
-    assert tables(tmp_path, rows)[0]["f1"].fillna(-1).tolist() == [0.75, -1]
+def test_answers_in_words_are_judged_by_how_near_they_come(tmp_path: Path) -> None:
+    """Four questions about two texts; the student is nearer to gold in both."""
+
+    def told(scores: list[float], **more: object) -> list[EvaluationRow]:
+        return [
+            row(i, False, scores={"f1": score, "rouge_l": score / 2}, metric="f1", group=str(i // 2), **more)
+            for i, score in enumerate(scores)
+        ]
+
+    rows = told([0.2, 0.4, 0.1, 0.3]) + told([0.5, 0.6, 0.4, 0.7], **TRAINED) + [row(9, True, benchmark="c")]
+    table, text = tables(tmp_path, rows)
+    words = table[table["benchmark"] == "b"]
+    assert words["metric"].tolist() == ["accuracy", "f1", "rouge_l"] * 2
+    assert words["score"].tolist() == pytest.approx([0, 0.25, 0.125, 0, 0.55, 0.275])
+    assert words["difference_points"].tolist()[4:] == pytest.approx([30, 15])
+    # Of two texts: differences of 0.25 and 0.35.
+    assert words["p_value"].tolist()[4] == pytest.approx(2 * t.sf(0.3 / 0.05, 1))
+    # One test was made of each arm, by what it is judged by.
+    assert words["p_holm"].notna().tolist() == [False] * 4 + [True, False]
+    assert headline(table)["metric"].tolist() == ["f1", "f1", "accuracy"]
+    assert "score [95% CI]" in text
+    assert "55.0%" in text
 
 
 def test_answers_to_a_cut_context_are_counted(tmp_path: Path) -> None:
