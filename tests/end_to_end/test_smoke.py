@@ -60,12 +60,14 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "evaluations/base/smollm2-135m/chain_sum.jsonl",
         "tables/summary.csv",
         "tables/comparisons.csv",
+        "tables/cost.csv",
         "tables/debates.csv",
         "tables/sets.csv",
         "tables/sft.csv",
         "tables/prm.csv",
         "tables/prm.txt",
         "figures/accuracy.svg",
+        "figures/cost.svg",
         "figures/sets.svg",
         "figures/prm.svg",
         "figures/debates.html",
@@ -118,6 +120,25 @@ def test_the_table_has_every_arm_with_interval_and_cost(run: tuple[Path, str]) -
         assert bool(row["p_value"]) == ((method, protocol) != ("base", "single"))
     calls = {protocol: rows["base", protocol]["calls_per_question"] for protocol in ("self_consistency", "debate")}
     assert calls["self_consistency"] == calls["debate"]
+
+
+def test_what_students_cost_and_when_that_has_paid(run: tuple[Path, str]) -> None:
+    with (run[0] / "tables/cost.csv").open(encoding="utf-8") as handle:
+        rows = {(row["method"], row["protocol"]): row for row in csv.DictReader(handle)}
+    pad, rsft, debate = rows["pad", "single"], rows["rsft", "single"], rows["base", "debate"]
+    steps = ("debates", "sets", "reward_model", "training")
+    for student in (pad, rsft):
+        spent = [float(student[f"{step}_seconds"]) for step in steps]
+        assert float(student["made_in_seconds"]) == pytest.approx(sum(spent))
+        saved = float(debate["seconds_per_question"]) - float(student["seconds_per_question"])
+        if saved > 0:
+            assert float(student["pays_after_questions"]) == pytest.approx(sum(spent) / saved, rel=0.01, abs=1)
+        else:
+            assert not student["pays_after_questions"]
+    assert float(rsft["reward_model_seconds"]) == 0 < float(pad["reward_model_seconds"])
+    assert float(pad["training_seconds"]) > float(rsft["training_seconds"])
+    assert "True" in {row["pareto"] for row in rows.values()}
+    assert not debate["made_in_seconds"]
 
 
 def test_students_are_new_weights_and_say_where_they_come_from(run: tuple[Path, str]) -> None:

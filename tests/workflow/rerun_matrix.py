@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- made from tests/workflow/rerun_matrix.py -->\n", "<!-- end -->\n"
 
 Jobs = dict[str, int]
-TABLES = {"summarise": 1, "plot_accuracy": 1}
+TABLES = {"summarise": 1, "summarise_cost": 1, "plot_accuracy": 1}
 SETTINGS = {"freeze_settings": 1}
 PAD = {"train_grpo": 1, "evaluate_student": 1, "summarise_pad": 1}
 SCORED = {"score_steps": 1, "summarise_prm": 1}
@@ -198,14 +198,14 @@ CHANGES = [
     edit("another protocol", f"{PROTOCOLS}/dylan.py", "number == rank_after + 1", "number == rank_after", {}),
     edit("a docstring", f"{MODULES}/training/grpo.py", '"""', '"""Another first line. ', {}),
     edit("a comment, formatting", f"{MODULES}/training/grpo.py", "\n\n\ndef fit(", "\n\n\n# Why.\n\n\ndef fit(", {}),
-    edit("a colour of a figure", f"{MODULES}/stages/plot_accuracy.py", "#d62728", "#000000", {"plot_accuracy": 1}),
+    edit("a size in a figure", f"{MODULES}/stages/plot_accuracy.py", "capsize=3", "capsize=4", {"plot_accuracy": 1}),
     edit("a profile's partition", "profiles/slurm/partitions.yaml", "cpu:", "long:", {}),
     Change("fewer or more cores", lambda _: None, {}, ("--cores", "7")),
     Change("all files touched", touch, {}),
     Change("the checkout moved", move, {}),
     Change("results copied into a fresh clone", clone, {}),
     Change("a lost file that is an intermediate result", lose("debates/smollm2-135m/chain_sum/0.jsonl.zst"), {}),
-    Change("a lost table", lose("tables/summary.csv"), TABLES),
+    Change("a lost table", lose("tables/summary.csv"), {"summarise": 1, "plot_accuracy": 1}),
 ]
 
 SAMPLE = [
@@ -218,7 +218,7 @@ SAMPLE = [
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
     "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
-    "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad plot_accuracy"
+    "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad summarise_cost plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

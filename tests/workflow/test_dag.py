@@ -37,6 +37,7 @@ WHOLE_DEMO = {
     "summarise_sft": 1,
     "summarise_prm": 1,
     "summarise_pad": 1,
+    "summarise_cost": 1,
     "plot_accuracy": 1,
 }
 

@@ -270,6 +270,41 @@ rule summarise_verification:
         " > {log:q} 2>&1"
 
 
+rule summarise_cost:
+    """What an answer of each arm costs, what making its student took, and when that has paid."""
+    input:
+        settings=lambda wildcards: settings_of_tables(wildcards),
+        manifests=lambda wildcards: evaluations_of(part_of(wildcards), "manifest.json"),
+    output:
+        table=report(
+            "results/{run}/tables/{part}cost.csv",
+            caption="../report/cost.rst",
+            category="Evaluation",
+            labels={"run": "{run}", "part": "{part}", "what": "cost"},
+        ),
+        figure=report(
+            "results/{run}/figures/{part}cost.svg",
+            caption="../report/cost.rst",
+            category="Evaluation",
+            labels={"run": "{run}", "part": "{part}", "what": "cost"},
+        ),
+    log:
+        "results/{run}/logs/summarise_cost/{part}cost.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_cost/{part}cost.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_cost"),
+    shell:
+        "python -m agentark.stages.summarise_cost --config {input.settings:q} --run results/{wildcards.run:q}"
+        " --out {output.table:q} --figure {output.figure:q} --log {log:q}"
+
+
 rule plot_accuracy:
     """Accuracy of every model with its interval."""
     input:

@@ -28,7 +28,14 @@ def scored_debates(suffix):
 def tables_of_part(name):
     part = "" if name == MAIN else f"{name}/"
     run = folder_of(MAIN)
-    return [f"{run}/tables/{part}summary.csv", f"{run}/figures/{part}accuracy.svg"]
+    return [
+        f"{run}/{file}"
+        for file in (
+            f"tables/{part}summary.csv",
+            f"figures/{part}accuracy.svg",
+            f"tables/{part}cost.csv",
+        )
+    ]
 
 
 def result_files(wildcards):

@@ -1,7 +1,10 @@
 """The tables of an experiment: what its arms are called, what its variants build on and what is compared."""
 
+from functools import cached_property
+
 from pydantic import Field
 
+from agentark.config.methods import joined
 from agentark.config.section import Section
 
 
@@ -17,6 +20,11 @@ class Tables(Section):
         description="arms that an arm is compared with, beside the untrained model: NAME of a recipe in every variant, "
         "or VARIANT/NAME",
     )
+
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """The recipe's name by its trainings, as evaluation rows have them: `rsft-pad`."""
+        return {joined(methods): name for name, methods in self.recipes.items()}
 
     def lineage(self, variant: str) -> list[str]:
         """A variant and all that it builds on, itself first."""

@@ -55,6 +55,7 @@ class Answers:
         self.n = self.calls = self.prompt_tokens = self.completion_tokens = 0
         self.truncated = self.context_cut = self.unanswered = 0
         self.seconds = 0.0
+        self.latencies: array[float] = array("f")
         self.groups = groups
 
     def add(self, place: int, row: EvaluationRow) -> bool:
@@ -78,10 +79,16 @@ class Answers:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.seconds += row.seconds
+        self.latencies.append(row.latency_s)
         self.truncated += row.truncated
         self.context_cut += row.context_cut
         self.unanswered += row.answer is None
         return True
+
+    @property
+    def score(self) -> float:
+        """By what the benchmark is judged by, on all questions that were asked."""
+        return (self.marks.count(RIGHT) if self.metric == ACCURACY else sum(self.scores[self.metric])) / self.n
 
     @property
     def metrics(self) -> list[str]:
@@ -92,24 +99,35 @@ Arms = dict[Arm, dict[int, Answers]]
 """The answers of every arm by training seed, in the order of the tables."""
 
 
+def arm_of(row: EvaluationRow, tables: Tables, path: Path) -> Arm:
+    """The arm that an evaluation row is of.
+
+    Args:
+        path: of the row's file, for the message.
+
+    Raises:
+        UserError: its variant or recipe is none of the experiment's.
+    """
+    name = tables.named.get(row.recipe) if row.recipe else BASE
+    if name is None or row.variant not in tables.variants:
+        what = f"variant `{row.variant}`" if name else f"recipe `{row.recipe}`"
+        raise UserError(f"{path}: {what} is not one of the experiment `{tables.experiment}`; {MAKE_ANEW}")
+    return Arm(row.benchmark, row.model, row.teacher, row.train_set, row.protocol, row.variant, name)
+
+
 def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
     """All arms that the rows are about.
 
     Raises:
         UserError: a row's variant or recipe is none of the experiment's, or a question is answered twice.
     """
-    names = {joined(methods): name for name, methods in tables.recipes.items()}
     arms: defaultdict[Arm, dict[int, Answers]] = defaultdict(dict)
     places: defaultdict[str, dict[str, int]] = defaultdict(dict)
     groups: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
     numbers: dict[tuple[str, str], int] = {}
     for path in paths:
         for row in read_rows(path, EvaluationRow):
-            name = names.get(row.recipe) if row.recipe else BASE
-            if name is None or row.variant not in tables.variants:
-                what = f"variant `{row.variant}`" if name else f"recipe `{row.recipe}`"
-                raise UserError(f"{path}: {what} is not one of the experiment `{tables.experiment}`; {MAKE_ANEW}")
-            arm = Arm(row.benchmark, row.model, row.teacher, row.train_set, row.protocol, row.variant, name)
+            arm = arm_of(row, tables, path)
             known, group = places[row.benchmark], groups[row.benchmark]
             place = known.setdefault(row.question_id, len(known))
             if place == len(group):

@@ -2,7 +2,7 @@
 
 from agentark.evaluation.text_scores import text_scores
 from agentark.grading.comparing import is_right, majority
-from agentark.records.debates import Debate
+from agentark.records.debates import SETTLER, Debate, Turn
 from agentark.records.evaluations import EvaluationRow
 
 METRIC = {"text": "f1", "free": "rouge_l"}
@@ -43,6 +43,7 @@ def evaluation_row(
         output=turns[-1].reply if turns else "",
         answer=answer,
         correct=is_right(answer, question.golds, question.gold_type),
+        latency_s=_latency(turns),
         group=question.group,
         metric=METRIC.get(question.gold_type, "accuracy"),
         scores=text_scores(answer, question.golds) if question.gold_type in METRIC else {},
@@ -54,6 +55,15 @@ def evaluation_row(
         seconds=seconds,
         seed=seed,
     )
+
+
+def _latency(turns: list[Turn]) -> float:
+    """Rounds follow one another, and so does whoever settles; all others of a round speak at the same time."""
+    slowest: dict[tuple[int, bool], float] = {}
+    for turn in turns:
+        key = turn.round, turn.role == SETTLER
+        slowest[key] = max(slowest.get(key, 0.0), turn.latency_s)
+    return sum(slowest.values())
 
 
 def first_round_vote(debate: Debate) -> Debate:

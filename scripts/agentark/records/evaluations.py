@@ -31,6 +31,8 @@ class EvaluationRow(Row):
     seed: int
     context_cut: bool = False
     """Part of what the question is about did not fit into a prompt."""
+    latency_s: float = 0.0
+    """From the question to the answer: of each round the slowest reply, waiting for a place in the batch included."""
     group: str | None = None
     """What the question shares with others about the same text."""
     metric: str = "accuracy"

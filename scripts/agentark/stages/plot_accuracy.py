@@ -11,17 +11,10 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from agentark.evaluation.arms import BASE, called
+from agentark.evaluation.arms import BASE
+from agentark.evaluation.figures import COLOURS, colour, name
 from agentark.evaluation.summary import headline
 from agentark.records.files import write_svg
-
-COLOURS = {
-    "base": "#8c8c8c",
-    "rsft": "#1f77b4",
-    "da": "#2ca02c",
-    "pad": "#d62728",
-    **dict.fromkeys(("answer_only", "single_cot", "majority", "rejection"), "#e0a030"),
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +45,7 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
             height,
             xerr=[[middle - low], [high - middle]],
             fmt="o" if row["protocol"] == "single" else "s",
-            color=COLOURS[BASE if row["method"] == BASE else row["recipe"].rpartition("-")[2]],
+            color=colour(row),
             capsize=3,
         )
         axis.annotate(f"{middle:.1f}", (middle, height), xytext=(0, 5), textcoords="offset points", ha="center", size=8)
@@ -67,12 +60,10 @@ def draw(axis: plt.Axes, benchmark: str, rows: pd.DataFrame) -> None:
 
 
 def label(row: dict[Hashable, Any]) -> str:
-    """`pad, smollm2-135m` or `debate, smollm2-135m`, with what tells it from its neighbours."""
-    trained = row["method"] != BASE
-    what = row["method"] if trained or row["protocol"] == "single" else str(row["protocol"]).replace("_", " ")
+    """Its name, with what tells it from its neighbours."""
     seeds = f"seed {row['seed']:.0f}" if row["n_seeds"] == 1 else f"{row['n_seeds']} seeds"
-    how = f" on {row['train_set']}, {seeds}" if trained else ""
-    return f"{called(row['variant'], what)}, {row['model']}{how} (n={row['n']})"
+    how = f" on {row['train_set']}, {seeds}" if row["method"] != BASE else ""
+    return f"{name(row)}{how} (n={row['n']})"
 
 
 if __name__ == "__main__":

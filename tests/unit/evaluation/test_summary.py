@@ -154,7 +154,9 @@ def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
 
     def turn(agent: int, number: int, answer: str) -> Turn:
         role = SETTLER if agent == AGGREGATOR else SOLVER
-        return Turn(agent=agent, round=number, role=role, prompt="", reply=f"\\boxed{{{answer}}}", answer=answer)
+        said = f"\\boxed{{{answer}}}"
+        latency = number + agent
+        return Turn(agent=agent, round=number, role=role, prompt="", reply=said, answer=answer, latency_s=latency)
 
     turns = [turn(0, 1, "9"), turn(1, 1, "8"), turn(2, 1, "8"), turn(0, 2, "9"), turn(1, 2, "9"), turn(2, 2, "8")]
     debate = Debate(
@@ -165,6 +167,8 @@ def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
     assert (scored.correct, scored.calls) == (True, 7)
     assert (scored.method, scored.recipe) == ("base", None)
     assert (vote.correct, vote.answer, vote.calls) == (False, "8", 3)
+    # The slowest of each round, and then the aggregator.
+    assert (scored.latency_s, vote.latency_s) == (3 + 4 + 1, 3)
 
 
 def test_the_method_of_an_answer_is_the_last_training_of_its_recipe() -> None:

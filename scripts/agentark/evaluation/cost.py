@@ -1,0 +1,170 @@
+"""What an answer of each arm costs, what it took to make a student, and after how many questions that has paid.
+
+Seconds are of accelerators where jobs had any, else of the machine, as `manifest.run.json` has them, which every job
+leaves.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from agentark.config.tables import Tables
+from agentark.evaluation.arms import BASE, PROTOCOLS, Answers, Arm, Arms, recipe_of
+from agentark.evaluation.summary import ARM_COLUMNS
+from agentark.provenance.lineage import Artefact, artefacts
+
+STEPS = {
+    "debates": "debates",
+    "traces": "sets",
+    "verdicts": "sets",
+    "judgements": "sets",
+    "step values": "sets",
+    "set": "sets",
+    "prm": "reward_model",
+    "pass rates": "training",
+    "student": "training",
+}
+"""Kind of artefact -> what its seconds are counted as. What is not here costs as much without any distillation, or only
+measures what it made."""
+COLUMNS = [
+    "experiment",
+    *ARM_COLUMNS,
+    "n_seeds",
+    "n",
+    "judged_by",
+    "score",
+    "calls_per_question",
+    "prompt_tokens_per_question",
+    "output_tokens_per_question",
+    "seconds_per_question",
+    "latency_p50_s",
+    "latency_p95_s",
+    "pareto",
+    *(f"{step}_seconds" for step in dict.fromkeys(STEPS.values())),
+    "made_in_seconds",
+    "pays_after_questions",
+]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one evaluated model took to make, and what asking it takes."""
+
+    by_step: Mapping[str, float]
+    """Seconds by `STEPS`; empty for the untrained."""
+    accelerators: int
+    """That answer one question together; 1 for a machine without any."""
+
+
+def spent(run: Path, evaluations: Iterable[Path]) -> dict[Path, Spent]:
+    """What stands behind each file of evaluation rows, by its path; jobs without a record count nothing.
+
+    A job that several students share, as the debates, counts in full for each: so much would one of them alone cost.
+    """
+    makers = {file: one for one in artefacts(run) for file in (one.path, *one.files)}
+    return {path: _spent(makers.get(path.resolve()), makers) for path in evaluations}
+
+
+def _spent(evaluation: Artefact | None, makers: Mapping[Path, Artefact]) -> Spent:
+    if evaluation is None:
+        return Spent({}, 1)
+    todo, seen = [evaluation], {evaluation.path: evaluation}
+    while todo:
+        for parent in todo.pop().parents:
+            maker = makers.get(parent)
+            if maker and maker.path not in seen:
+                seen[maker.path] = maker
+                todo.append(maker)
+    kinds = {one.path: one.content["kind"] for one in seen.values()}
+    jobs = [(STEPS[kind], _record(path)) for path, kind in kinds.items() if kind in STEPS]
+    unit = "accelerator_seconds" if any(record.get("accelerators") for _, record in jobs) else "wall_seconds"
+    by_step: dict[str, float] = {}
+    if "student" in kinds.values():
+        for step, record in jobs:
+            by_step[step] = by_step.get(step, 0.0) + record.get(unit, 0.0)
+    return Spent(by_step, len(_record(evaluation.path).get("accelerators", [])) or 1)
+
+
+def _record(manifest: Path) -> dict[str, Any]:
+    try:
+        return json.loads(manifest.with_suffix(".run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def cost(arms: Arms, behind: Mapping[tuple[Arm, int], Spent], tables: Tables) -> pd.DataFrame:
+    """A line an arm, over its seeds; `COLUMNS` in order.
+
+    Args:
+        behind: of each arm under each training seed.
+    """
+    lines = [
+        {
+            "experiment": tables.experiment,
+            **arm._asdict(),
+            "method": arm.name,
+            "recipe": recipe_of(arm, tables),
+            **_line([(answers, behind[arm, seed]) for seed, answers in by_seed.items()]),
+        }
+        for arm, by_seed in arms.items()
+    ]
+    table = pd.DataFrame(lines, columns=COLUMNS)
+    table["pareto"] = [_on_front(line, table) for _, line in table.iterrows()]
+    table["pays_after_questions"] = [_pays_after(line, table) for _, line in table.iterrows()]
+    return table
+
+
+def _line(of_seeds: list[tuple[Answers, Spent]]) -> dict[str, object]:
+    answers, spents = zip(*of_seeds, strict=True)
+    n = sum(one.n for one in answers)
+    asking = sum(one.seconds * its.accelerators for one, its in of_seeds) / n
+    latencies = np.concatenate([one.latencies for one in answers])
+    known = bool(latencies.any())
+    made = {step: float(np.mean([its.by_step.get(step, 0.0) for its in spents])) for step in STEPS.values()}
+    trained = any(its.by_step for its in spents)
+    return {
+        "n_seeds": len(answers),
+        "n": n,
+        "judged_by": answers[0].metric,
+        "score": float(np.mean([one.score for one in answers])),
+        "calls_per_question": sum(one.calls for one in answers) / n,
+        "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n,
+        "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
+        "seconds_per_question": asking or None,
+        "latency_p50_s": float(np.quantile(latencies, 0.5)) if known else None,
+        "latency_p95_s": float(np.quantile(latencies, 0.95)) if known else None,
+        **{f"{step}_seconds": seconds if trained else None for step, seconds in made.items()},
+        "made_in_seconds": sum(made.values()) if trained else None,
+    }
+
+
+def _on_front(line: pd.Series, table: pd.DataFrame) -> bool | None:
+    """Whether no arm on the same benchmark is as good for less, or better for as much; None where time is not known."""
+    if pd.isna(line["seconds_per_question"]):
+        return None
+    same = table[table["benchmark"] == line["benchmark"]]
+    score, seconds = same["score"], same["seconds_per_question"].fillna(inf)
+    as_good = (score >= line["score"]) & (seconds <= line["seconds_per_question"])
+    better = (score > line["score"]) | (seconds < line["seconds_per_question"])
+    return not bool((as_good & better).any())
+
+
+def _pays_after(line: pd.Series, table: pd.DataFrame) -> int | None:
+    """Questions after which making the student and asking it has cost less than asking its teacher's agents."""
+    debates = table[
+        (table["method"] == BASE)
+        & (table["model"] == line["teacher"])
+        & (table["benchmark"] == line["benchmark"])
+        & ~table["protocol"].isin(PROTOCOLS)
+        & table["seconds_per_question"].notna()
+    ]
+    if line["method"] == BASE or debates.empty or pd.isna(line["seconds_per_question"]):
+        return None
+    saved = debates["seconds_per_question"].iloc[0] - line["seconds_per_question"]
+    return ceil(line["made_in_seconds"] / saved) if saved > 0 else None
