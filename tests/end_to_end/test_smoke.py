@@ -61,6 +61,7 @@ def test_every_stage_left_its_file(run: tuple[Path, str]) -> None:
         "tables/summary.csv",
         "tables/comparisons.csv",
         "tables/cost.csv",
+        "tables/reasoning_quality.csv",
         "tables/debates.csv",
         "tables/sets.csv",
         "tables/sft.csv",

@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- made from tests/workflow/rerun_matrix.py -->\n", "<!-- end -->\n"
 
 Jobs = dict[str, int]
-TABLES = {"summarise": 1, "summarise_cost": 1, "plot_accuracy": 1}
+TABLES = {"summarise": 1, "summarise_cost": 1, "summarise_reasoning": 1, "plot_accuracy": 1}
 SETTINGS = {"freeze_settings": 1}
 PAD = {"train_grpo": 1, "evaluate_student": 1, "summarise_pad": 1}
 SCORED = {"score_steps": 1, "summarise_prm": 1}
@@ -218,7 +218,8 @@ SAMPLE = [
 ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
     "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
-    "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad summarise_cost plot_accuracy"
+    "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad summarise_cost summarise_reasoning "
+    "plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

@@ -38,6 +38,7 @@ WHOLE_DEMO = {
     "summarise_prm": 1,
     "summarise_pad": 1,
     "summarise_cost": 1,
+    "summarise_reasoning": 1,
     "plot_accuracy": 1,
 }
 

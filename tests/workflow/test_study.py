@@ -26,7 +26,7 @@ STUDY = {
     },
     "compare": {"pad": ["rsft"]},
 }
-TABLE = {"freeze_settings": 1, "summarise": 1, "summarise_cost": 1, "plot_accuracy": 1}
+TABLE = {"freeze_settings": 1, "summarise": 1, "summarise_cost": 1, "summarise_reasoning": 1, "plot_accuracy": 1}
 """Of one experiment: which rows a table is about is one of its settings."""
 WHOLE: Jobs = {
     "freeze_settings": 26,  # 16 of the stages, 5 of the tables' parts, one that each variant changes, and the team's
@@ -46,6 +46,7 @@ WHOLE: Jobs = {
     "evaluate_student": 8,
     "summarise": 5,
     "summarise_cost": 5,
+    "summarise_reasoning": 5,
     "plot_accuracy": 5,
     "summarise_debates": 1,
     "summarise_sets": 1,
@@ -110,7 +111,7 @@ def test_recipes_with_a_common_beginning_train_it_once(finished: Checkout) -> No
 
 
 LESS = {"rewards": {"variants": ["main", "wide"], "methods": ["rsft", "pad"]}}
-AGAIN = {"evaluate_student": 1, "summarise": 1, "summarise_cost": 1, "plot_accuracy": 1}
+AGAIN = {"evaluate_student": 1, "summarise": 1, "summarise_cost": 1, "summarise_reasoning": 1, "plot_accuracy": 1}
 CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
     "nothing": (differing({}), {}),
     "another variant": (
@@ -171,12 +172,13 @@ CHANGES: dict[str, tuple[dict[str, object], Jobs]] = {
             "summarise_pad": 1,
             "summarise": 3,
             "summarise_cost": 3,
+            "summarise_reasoning": 3,
             "plot_accuracy": 3,
         },
     ),
     "another comparison": (
         differing({"compare": {"pad": ["rsft"], "da": ["rsft"]}}),
-        {"freeze_settings": 2, "summarise": 2, "summarise_cost": 2, "plot_accuracy": 2},
+        {"freeze_settings": 2, "summarise": 2, "summarise_cost": 2, "summarise_reasoning": 2, "plot_accuracy": 2},
     ),
 }
 
@@ -265,6 +267,7 @@ def test_a_control_trains_no_reward_model(copy: Checkout) -> None:
     assert copy.would_run("experiment_control") == new | {
         "summarise": 1,
         "summarise_cost": 1,
+        "summarise_reasoning": 1,
         "plot_accuracy": 1,
         "experiment_control": 1,
     }

@@ -305,6 +305,35 @@ rule summarise_cost:
         " --out {output.table:q} --figure {output.figure:q} --log {log:q}"
 
 
+rule summarise_reasoning:
+    """What single answers do on their way: equations that are right, checks, mended errors."""
+    input:
+        settings=lambda wildcards: settings_of_tables(wildcards),
+        manifests=lambda wildcards: evaluations_of(part_of(wildcards), "manifest.json"),
+    output:
+        table=report(
+            "results/{run}/tables/{part}reasoning_quality.csv",
+            caption="../report/reasoning.rst",
+            category="Evaluation",
+            labels={"run": "{run}", "part": "{part}", "what": "reasoning"},
+        ),
+    log:
+        "results/{run}/logs/summarise_reasoning/{part}reasoning_quality.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_reasoning/{part}reasoning_quality.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_reasoning"),
+    shell:
+        "python -m agentark.stages.summarise_reasoning --config {input.settings:q} --run results/{wildcards.run:q}"
+        " --out {output.table:q} --log {log:q}"
+
+
 rule plot_accuracy:
     """Accuracy of every model with its interval."""
     input:

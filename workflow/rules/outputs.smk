@@ -34,6 +34,7 @@ def tables_of_part(name):
             f"tables/{part}summary.csv",
             f"figures/{part}accuracy.svg",
             f"tables/{part}cost.csv",
+            f"tables/{part}reasoning_quality.csv",
         )
     ]
 

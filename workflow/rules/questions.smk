@@ -26,7 +26,9 @@ rule make_questions:
         code=code_digest("questions"),
         folder=subpath(output.manifest, parent=True),
         logs=lambda wildcards: (
-            ["--logs", *CONFIG.debates.all_logs] if is_logged(wildcards.dataset) else []
+            ["--logs", *CONFIG.debates.all_logs]
+            if is_logged(wildcards.dataset)
+            else []
         ),
     shell:
         "python -m agentark.stages.questions --config {input.settings:q} --dataset {wildcards.dataset:q}"

@@ -1,0 +1,111 @@
+"""What an answer does on its way, counted without a judge: equations that are right, checks of itself, mended errors.
+
+An equation is `a op b = c`, of up to nine numbers with `+ - * /` in any of their spellings; the grader says whether it
+holds, who lets a rounded result pass. A check is said ("let me check", "to verify"), and so is an error ("wait",
+"that is wrong"); an error is mended where a wrong equation stands before such words and a right one with the same left
+side behind them.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from agentark.grading.numbers import Number, number_of, same_number
+
+MAX_CHARS = 20_000
+"""Of an answer's beginning: a loop has more, and says nothing new."""
+
+_NUMBER = r"-?\$?(?:\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.\d{1,12})?%?"
+_OPERATOR = r"\s{0,3}([-+*/\u00d7\u00b7\u00f7\u2212x]|\\times|\\cdot|\\div)\s{0,3}"
+# What is right of the equals sign is looked at, not taken: in "2 + 3 = 5 + 4 = 9" it begins the next one.
+_EQUATION = re.compile(
+    rf"(?<![\w.,$%)\]}}^/*+-])(?P<left>{_NUMBER}(?:{_OPERATOR}{_NUMBER}){{1,8}})\s{{0,3}}=\s{{0,3}}(?=(?P<right>{_NUMBER}))"
+)
+_FIRST, _REST = re.compile(_NUMBER), re.compile(rf"{_OPERATOR}({_NUMBER})")
+_SPELLINGS = {
+    "\\times": "*",
+    "\\cdot": "*",
+    "\\div": "/",
+    "\u00d7": "*",
+    "\u00b7": "*",
+    "\u00f7": "/",
+    "\u2212": "-",
+    "x": "*",
+}
+_OPERATORS = [*"-+*/^", *_SPELLINGS]
+"""Behind one of these a left side is the end of a longer one: "x - 2 + 3 = 1"."""
+_CHECK = re.compile(
+    r"\b(?:let(?:'s|\s(?:me|us))\s(?:now\s|also\s)?(?:double[-\s]?)?(?:check|verify)|double[-\s]check|to\s(?:check|verify)|verifying"
+    r"|check(?:ing)?\s(?:the|our|my|this|that)\s(?:answer|work|result|solution|calculation))\b",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(
+    r"\b(?:wait|oops|mistake|mistaken|(?:that|this)(?:\s(?:is|was|can)\s?not\s(?:be\s)?right|\s(?:is|was)\s(?:wrong|incorrect)"
+    r"|'s\s(?:wrong|not\sright)|\s(?:isn't|wasn't|can't\sbe)\sright)|made\san\serror|let\sme\s(?:re-?do|re-?calculate|re-?compute"
+    r"|correct))\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Behaviours:
+    """What one answer does."""
+
+    equations: int
+    right_equations: int
+    checks: bool
+    """It says that it checks."""
+    finds_error: bool
+    """It says that something was wrong."""
+    mends_error: bool
+    """And it was, and is right then."""
+
+
+def behaviours(output: str) -> Behaviours:
+    text = output[:MAX_CHARS]
+    whole = [match for match in _EQUATION.finditer(text) if _before(text, match.start()) not in _OPERATORS]
+    found = [(match.start(), _value(match["left"]), match["right"]) for match in whole]
+    held = [(start, left, _holds(left, right)) for start, left, right in found if left is not None]
+    errors = [match.start() for match in _ERROR.finditer(text)]
+    wrong_before = {left for start, left, holds in held if not holds and any(start < error for error in errors)}
+    right_behind = {left for start, left, holds in held if holds and errors and start > errors[0]}
+    return Behaviours(
+        equations=len(held),
+        right_equations=sum(holds for _, _, holds in held),
+        checks=_CHECK.search(text) is not None,
+        finds_error=bool(errors),
+        mends_error=bool(wrong_before & right_behind),
+    )
+
+
+def _before(text: str, place: int) -> str:
+    """The last character before a place, up to three spaces away."""
+    return text[max(0, place - 4) : place].rstrip()[-1:]
+
+
+def _value(left: str) -> Fraction | None:
+    """Of `a op b op c`, products before sums; None where something is divided by 0."""
+    first = _FIRST.match(left)
+    total, product = Fraction(0), _fraction(first[0])
+    for match in _REST.finditer(left, first.end()):
+        operator, number = _SPELLINGS.get(match[1], match[1]), _fraction(match[2])
+        if operator == "*":
+            product *= number
+        elif operator == "+":
+            total, product = total + product, number
+        elif operator == "-":
+            total, product = total + product, -number
+        elif number:
+            product /= number
+        else:
+            return None
+    return total + product
+
+
+def _fraction(written: str) -> Fraction:
+    number = number_of(written, "number")
+    return number.value / 100 if number.is_percentage else number.value
+
+
+def _holds(left: Fraction, right: str) -> bool:
+    return same_number(Number(left, is_percentage=False, n_decimals=0), number_of(right, "number"))

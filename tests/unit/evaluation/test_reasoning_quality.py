@@ -1,0 +1,52 @@
+"""The table of how models reason."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from statsmodels.formula.api import wls
+
+from agentark.evaluation.reasoning_quality import COLUMNS
+from agentark.stages import summarise_reasoning
+from tests.unit.evaluation.answers import TABLES, TRAINED, arms_of, row
+
+OUTPUTS = [
+    ["2 + 2 = 4\n4 + 1 = 6", "Let me check: 1 + 1 = 2", "No equation."],
+    ["2 + 2 = 5. Wait, 2 + 2 = 4.", "1 + 1 = 2", "3 * 3 = 9. So 9."],
+]
+
+
+def table(folder: Path) -> pd.DataFrame:
+    rows = [row(i, True, output="2 + 2 = 5", protocol=how) for i in range(2) for how in ("single", "debate")]
+    for seed, outputs in enumerate(OUTPUTS):
+        rows += [row(i, True, output=text, seed=seed, **TRAINED) for i, text in enumerate(outputs)]
+    arms_of(folder, rows)
+    settings = TABLES.model_copy(update={"evaluations": ["rows.jsonl"]})
+    (folder / "tables.json").write_text(settings.model_dump_json())
+    arguments = f"--config {folder}/tables.json --run {folder} --out {folder}/reasoning.csv"
+    assert summarise_reasoning.main(arguments.split()) == 0
+    return pd.read_csv(folder / "reasoning.csv")
+
+
+def test_what_answers_do_is_counted_over_seeds(tmp_path: Path) -> None:
+    found = table(tmp_path)
+    assert found.columns.tolist() == COLUMNS
+    assert found["method"].tolist() == ["base", "rsft"]  # debates are no answers of one model
+    line = found.iloc[1]
+    assert (line["n_seeds"], line["n"]) == (2, 6)
+    assert line["equations_per_answer"] == pytest.approx(7 / 6, rel=1e-5)
+    assert line["right_equations_share"] == pytest.approx(5 / 7, rel=1e-5)
+    shares = [line[f"{what}_share"] for what in ("checks", "finds_error", "mends_error")]
+    assert shares == pytest.approx([1 / 6, 1 / 6, 1 / 6], rel=1e-5)
+
+
+def test_the_interval_is_that_of_questions_not_of_equations(tmp_path: Path) -> None:
+    line = table(tmp_path).iloc[1]
+    # Equations as rows, right or not, clustered by question, by another library.
+    equations = pd.DataFrame({"right": [1, 0, 0, 1, 1, 1, 1], "question": [0, 0, 0, 0, 1, 1, 2], "w": 1.0})
+    fit = wls("right ~ 1", equations, weights=equations["w"]).fit(
+        cov_type="cluster", cov_kwds={"groups": equations["question"]}, use_t=True
+    )
+    low, high = fit.conf_int().loc["Intercept"]
+    assert line["right_equations_low"] == pytest.approx(max(0, low), rel=1e-5)
+    assert line["right_equations_high"] == pytest.approx(min(1, high), rel=1e-5)
