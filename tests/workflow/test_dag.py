@@ -271,6 +271,15 @@ def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> Non
     assert (counts["import_debates"], counts["evaluate_imported_debates"], counts["evaluate_student"]) == (1, 1, 3)
 
 
+def test_perplexity_is_measured_where_it_is_asked_for(copy: Checkout) -> None:
+    solved = {"datasets": {"chain_sum": {"reasoning": "answer"}}, "evaluation": {"perplexity_questions": 5}}
+    (copy.folder / "solved.json").write_text(json.dumps(solved))
+    counts = copy.would_run("--configfile", "config/demo.yaml", "solved.json")
+    assert (counts["measure_perplexity"], counts["measure_perplexity_of_student"]) == (1, 3)
+    (copy.folder / "solved.json").write_text(json.dumps(solved | {"evaluation": {}}))
+    assert "measure_perplexity" not in copy.would_run("--configfile", "config/demo.yaml", "solved.json")
+
+
 def test_a_teacher_with_logs_stands_beside_one_that_debates(copy: Checkout, tmp_path: Path) -> None:
     for name in ("gpt", "mistral"):
         (tmp_path / f"{name}.json").write_text("[]")

@@ -306,10 +306,13 @@ rule summarise_cost:
 
 
 rule summarise_reasoning:
-    """What single answers do on their way: equations that are right, checks, mended errors."""
+    """What single answers do on their way, and how likely worked solutions are."""
     input:
         settings=lambda wildcards: settings_of_tables(wildcards),
         manifests=lambda wildcards: evaluations_of(part_of(wildcards), "manifest.json"),
+        perplexities=lambda wildcards: perplexities_of(
+            part_of(wildcards), "manifest.json"
+        ),
     output:
         table=report(
             "results/{run}/tables/{part}reasoning_quality.csv",

@@ -74,6 +74,67 @@ rule evaluate_student:
         " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
 
+rule measure_perplexity:
+    """How likely worked solutions of {wildcards.benchmark} are under {wildcards.model}, untrained."""
+    input:
+        made("questions/{benchmark}/manifest.json"),
+        settings=made("settings/perplexity.json"),
+        model=made("models/{model}/manifest.json"),
+        questions=ancient(made(scored_questions)),
+    output:
+        rows="results/{run}/perplexity/base/{model}/{benchmark}.jsonl",
+        manifest="results/{run}/perplexity/base/{model}/{benchmark}.manifest.json",
+    log:
+        "results/{run}/logs/measure_perplexity/{model}/{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/measure_perplexity/{model}/{benchmark}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        **needs("generate", lambda wildcards: [wildcards.model], hours=4),
+    params:
+        code=code_digest("measure_perplexity"),
+        variant=variant_name(),
+    shell:
+        "python -m agentark.running.launch --gpus {resources.devices}"
+        " agentark.stages.measure_perplexity --config {input.settings:q} --model {input.model:q}"
+        " --name {wildcards.model:q} --variant {params.variant} --questions {input.questions:q} --seed 0"
+        " --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
+
+
+rule measure_perplexity_of_student:
+    """How likely worked solutions of {wildcards.benchmark} are under the {wildcards.recipe} student of {wildcards.student}."""
+    input:
+        made("questions/{benchmark}/manifest.json"),
+        settings=made("settings/perplexity.json"),
+        model=made(
+            "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
+        ),
+        questions=ancient(made(scored_questions)),
+    output:
+        rows="results/{run}/perplexity/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.jsonl",
+        manifest="results/{run}/perplexity/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.manifest.json",
+    log:
+        "results/{run}/logs/measure_perplexity_of_student/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.log",
+    benchmark:
+        "results/{run}/benchmarks/measure_perplexity_of_student/{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        **needs("generate", the_student, hours=4),
+    params:
+        code=code_digest("measure_perplexity"),
+        variant=variant_name(),
+    shell:
+        "python -m agentark.running.launch --gpus {resources.devices}"
+        " agentark.stages.measure_perplexity --config {input.settings:q} --model {input.model:q}"
+        " --name {wildcards.student:q} --variant {params.variant} --recipe {wildcards.recipe}"
+        " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --seed {wildcards.seed}"
+        " --questions {input.questions:q} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
+
+
 rule evaluate_imported_debates:
     """Score the logged debates of {wildcards.teacher} on the held-out questions of {wildcards.benchmark}."""
     input:

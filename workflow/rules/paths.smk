@@ -41,9 +41,11 @@ def frozen_settings(variant, name):
     section, _, key = name.partition("/")
     if section == "tables":
         part = CONFIG.parts[key]
-        files = evaluations_of(part)
-        in_run = [file.removeprefix(f"{folder_of(MAIN)}/") for file in files]
-        return tables_of(CONFIG, key, in_run)
+        rows, perplexities = (
+            [file.removeprefix(f"{folder_of(MAIN)}/") for file in files]
+            for files in (evaluations_of(part), perplexities_of(part))
+        )
+        return tables_of(CONFIG, key, rows, perplexities)
     return frozen(CONFIG.variant(variant), name)
 
 
@@ -111,6 +113,13 @@ def axes_of(part, variant):
         # Logged debates are scored on the logs' own held-out questions.
         "logger": [name for name in part.teachers if not holds(name)],
         "logged": [name for name in part.benchmarks if is_logged(name)],
+        # Benchmarks with worked solutions, where perplexity is asked for.
+        "reasoned": [
+            name
+            for name in part.benchmarks
+            if CONFIG.datasets[name].reasoning
+            and config.evaluation.perplexity_questions
+        ],
         "score_shard": range(CONFIG.prm_evaluation.shards),
     }
 
@@ -182,6 +191,16 @@ def evaluations_of(part, suffix="jsonl"):
             "debate/{logger}/{logged}",
         )
         for file in files_of(part, f"evaluations/{kind}.{suffix}")
+    ]
+
+
+def perplexities_of(part, suffix="jsonl"):
+    """The perplexities of a part of the study: of untrained students, and of students."""
+    students = "{recipe}/{teacher}/{train_set}/{student}/{seed}/{reasoned}"
+    return [
+        file
+        for kind in ("base/{student}/{reasoned}", students)
+        for file in files_of(part, f"perplexity/{kind}.{suffix}")
     ]
 
 

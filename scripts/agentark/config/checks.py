@@ -85,6 +85,17 @@ def logs(config: "Config") -> None:
             raise ValueError(f"debates.logs: {path} stands twice, and would be two teachers that are one")
 
 
+def perplexity(config: "Config") -> None:
+    """It needs worked solutions."""
+    for name in (MAIN, *config.variants):
+        asked = config.variant(name).evaluation.perplexity_questions
+        if asked and not any(config.datasets[benchmark].reasoning for benchmark in config.every("benchmarks")):
+            raise ValueError(
+                "evaluation.perplexity_questions: no benchmark has worked solutions; name their field in "
+                "`datasets.NAME.reasoning`, or leave it out"
+            )
+
+
 def _can_teach(config: "Config", key: str, teachers: list[str]) -> None:
     """A teacher has logs, or can debate."""
     holders = [teacher for teacher in teachers if config.debates.logs_of(teacher) is None]

@@ -57,6 +57,11 @@ class Dataset(Section):
         "`[instructions, outputs]`",
     )
     gold: str = Field("answer", description="field of the gold answer; a list of them are answers of the same worth")
+    reasoning: str | None = Field(
+        None,
+        description="field of a worked solution, for the perplexity of its reasoning; where it ends in its answer "
+        "(`####`, `The answer is`) that is left out",
+    )
     choices: str | list[str] | None = Field(None, description="field, or fields, of the lettered options")
     first_choice: Literal[0, 1] = Field(0, description="the first option's number, where gold is the number of one")
     gold_type: AnswerType = Field(

@@ -20,6 +20,12 @@ class Evaluation(Section):
         description="a prompt and an answer that do not fit into `engine.max_model_len`: cut the middle of what the "
         "question is about (`datasets.NAME.context`), or give no answer; the question itself is never cut",
     )
+    perplexity_questions: int | None = Field(
+        None,
+        ge=1,
+        description="questions of each benchmark on whose worked solution (`datasets.NAME.reasoning`) the perplexity "
+        "of models is measured; none = not",
+    )
     baseline_share: float = Field(
         1 / 3, ge=0, le=1, description="share of the questions that the debate and self-consistency also answer"
     )

@@ -1,6 +1,7 @@
 """The part of the configuration that one artefact depends on, as it is frozen in `settings/`."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentark.config.tables import Tables
@@ -42,6 +43,10 @@ def frozen(config: "Config", name: str) -> str:
     elif section == "prm_evaluation":
         # How many jobs share the work decides nothing, and each step benchmark is a file of its own.
         value = config.prm_evaluation.model_dump(mode="json", include={"labels"})
+    elif section == "evaluation":
+        value = config.evaluation.model_dump(mode="json", exclude={"perplexity_questions"})
+    elif section == "perplexity":
+        value = config.evaluation.model_dump(mode="json", include={"perplexity_questions"})
     elif section == "pass_rates":
         value = config.grpo.model_dump(mode="json", include={"temperature", "max_tokens", "pass_rate_rollouts"})
     else:
@@ -49,12 +54,12 @@ def frozen(config: "Config", name: str) -> str:
     return _canonical(value)
 
 
-def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
+def tables_of(config: "Config", part: str, evaluations: list[str], perplexities: Sequence[str] = ()) -> str:
     """What the tables of one part of the study are made of.
 
     Args:
         part: `main` for the run's own grid, or the name of an experiment.
-        evaluations: its rows' files, below the folder of the run.
+        evaluations, perplexities: its rows' files, below the folder of the run.
     """
     axes = config.parts[part]
     lines = {name for variant in axes.variants for name in config.line(variant)}
@@ -70,6 +75,7 @@ def tables_of(config: "Config", part: str, evaluations: list[str]) -> str:
         recipes={name: config.recipe(name) for name in axes.methods},
         compare={arm: others for arm, others in compare.items() if others and _is_made(arm, axes)},
         evaluations=evaluations,
+        perplexities=list(perplexities),
     )
     return _canonical(tables.model_dump(mode="json"))
 

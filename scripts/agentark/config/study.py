@@ -130,6 +130,7 @@ class Config(Section):
         checks.circles(self)
         checks.parts(self)
         checks.logs(self)
+        checks.perplexity(self)
         return self
 
     def _varied(self, name: str) -> "Config":

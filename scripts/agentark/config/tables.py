@@ -15,6 +15,7 @@ class Tables(Section):
     variants: dict[str, str | None] = Field(description="what each variant builds on; `main` builds on nothing")
     recipes: dict[str, list[str]] = Field(description="trainings one after another, by the recipe's name")
     evaluations: list[str] = Field(description="files of the rows of all its arms, below the folder of the run")
+    perplexities: list[str] = Field([], description="files of perplexities, below the folder of the run")
     compare: dict[str, list[str]] = Field(
         {},
         description="arms that an arm is compared with, beside the untrained model: NAME of a recipe in every variant, "

@@ -14,7 +14,7 @@ import numpy as np
 from agentark.config.methods import joined
 from agentark.config.tables import Tables
 from agentark.errors import UserError
-from agentark.records.evaluations import EvaluationRow
+from agentark.records.evaluations import EvaluationRow, PerplexityRow
 from agentark.records.files import MAKE_ANEW, read_rows
 
 BASE = "base"
@@ -99,7 +99,7 @@ Arms = dict[Arm, dict[int, Answers]]
 """The answers of every arm by training seed, in the order of the tables."""
 
 
-def arm_of(row: EvaluationRow, tables: Tables, path: Path) -> Arm:
+def arm_of(row: EvaluationRow | PerplexityRow, tables: Tables, path: Path) -> Arm:
     """The arm that an evaluation row is of.
 
     Args:

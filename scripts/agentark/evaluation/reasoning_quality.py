@@ -1,7 +1,11 @@
-"""How models reason, beside whether they are right: what their single answers do, counted without a judge."""
+"""How models reason, beside whether they are right.
+
+What their single answers do on the way, counted without a judge; and how likely worked solutions of others are to them,
+token by token behind the question. A perplexity is one of a tokenizer, bits a byte compare models of several.
+"""
 
 from collections.abc import Iterable
-from math import sqrt
+from math import inf, log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +13,10 @@ import pandas as pd
 from scipy.stats import t
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import Arm, Arms, arm_of, recipe_of
+from agentark.evaluation.arms import BASE, Arm, Arms, arm_of, recipe_of
 from agentark.evaluation.behaviours import behaviours
 from agentark.evaluation.summary import ARM_COLUMNS
-from agentark.records.evaluations import EvaluationRow
+from agentark.records.evaluations import EvaluationRow, PerplexityRow
 from agentark.records.files import read_rows
 from agentark.traces.steps import split_steps
 
@@ -29,23 +33,41 @@ COLUMNS = [
     "checks_share",
     "finds_error_share",
     "mends_error_share",
+    "solutions",
+    "perplexity",
+    "perplexity_of_tokens",
+    "bits_per_byte",
+    "bits_per_byte_low",
+    "bits_per_byte_high",
+    "bits_per_byte_vs_base",
+    "bits_per_byte_vs_base_low",
+    "bits_per_byte_vs_base_high",
 ]
 
 
-def reasoning_table(arms: Arms, evaluations: Iterable[Path], tables: Tables) -> pd.DataFrame:
+def reasoning_table(
+    arms: Arms, evaluations: Iterable[Path], perplexities: Iterable[Path], tables: Tables
+) -> pd.DataFrame:
     """A line for each arm that answers alone, over its seeds, in the order of `arms`; `COLUMNS` in order."""
     counted: dict[Arm, list[dict[str, object]]] = {}
     for path in evaluations:
         for row in read_rows(path, EvaluationRow):
             if row.protocol == "single":
                 counted.setdefault(arm_of(row, tables, path), []).append(_counts(row))
+    likely: dict[Arm, list[dict[str, object]]] = {}
+    for path in perplexities:
+        for row in read_rows(path, PerplexityRow):
+            likely.setdefault(arm_of(row, tables, path), []).append(_nats(row))
+    frames = {arm: pd.DataFrame(rows) for arm, rows in likely.items()}
+    bases = {(arm.benchmark, arm.model): frame for arm, frame in frames.items() if arm.name == BASE}
     lines = [
         {
             "experiment": tables.experiment,
             **arm._asdict(),
             "method": arm.name,
             "recipe": recipe_of(arm, tables),
-            **_line(pd.DataFrame(counted[arm])),
+            **_behaviour(pd.DataFrame(counted[arm])),
+            **(_likelihood(frames[arm], bases.get((arm.benchmark, arm.model)), arm) if arm in frames else {}),
         }
         for arm in arms
         if arm in counted
@@ -67,10 +89,10 @@ def _counts(row: EvaluationRow) -> dict[str, object]:
     }
 
 
-def _line(answers: pd.DataFrame) -> dict[str, object]:
+def _behaviour(answers: pd.DataFrame) -> dict[str, object]:
     n_equations = answers["equations"].sum()
     share = answers["right"].sum() / n_equations if n_equations else None
-    low, high = _ratio_interval(answers, share) if share is not None else (None, None)
+    low, high = np.clip(_ratio_interval(answers, "right", "equations"), 0, 1) if n_equations else (None, None)
     return {
         "n_seeds": answers["seed"].nunique(),
         "n": len(answers),
@@ -85,17 +107,52 @@ def _line(answers: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _ratio_interval(answers: pd.DataFrame, share: float) -> tuple[float, float]:
-    """95 % interval of right equations by all equations, for other questions, or texts where they share some.
+def _nats(row: PerplexityRow) -> dict[str, object]:
+    return {
+        "question": row.question_id,
+        "text": row.group or row.question_id,
+        "bits": row.nats / log(2),
+        "nats_per_token": row.nats / row.tokens,
+        "tokens": row.tokens,
+        "bytes": row.bytes,
+    }
 
-    All equations of one question, of all seeds, are one draw: the linearised ratio of sums, t with as many degrees of
-    freedom as there are draws less one (Cochran 1977, Sampling techniques, 6.4).
+
+def _likelihood(solutions: pd.DataFrame, base: pd.DataFrame | None, arm: Arm) -> dict[str, object]:
+    low, high = _ratio_interval(solutions, "bits", "bytes")
+    line: dict[str, object] = {
+        "solutions": solutions["question"].nunique(),
+        # As the paper has it: of each solution, then averaged; a few hard ones can decide it.
+        "perplexity": np.exp(solutions["nats_per_token"]).mean(),
+        "perplexity_of_tokens": np.exp(
+            (solutions["nats_per_token"] * solutions["tokens"]).sum() / solutions["tokens"].sum()
+        ),
+        "bits_per_byte": solutions["bits"].sum() / solutions["bytes"].sum(),
+        "bits_per_byte_low": low,
+        "bits_per_byte_high": high,
+    }
+    if base is not None and arm.name != BASE:
+        both = solutions.merge(base[["question", "bits"]], on="question", suffixes=("", "_base"))
+        both["more"] = both["bits"] - both["bits_base"]
+        low, high = _ratio_interval(both, "more", "bytes")
+        line |= {
+            "bits_per_byte_vs_base": both["more"].sum() / both["bytes"].sum(),
+            "bits_per_byte_vs_base_low": low,
+            "bits_per_byte_vs_base_high": high,
+        }
+    return line
+
+
+def _ratio_interval(rows: pd.DataFrame, above: str, below: str) -> tuple[float, float]:
+    """95 % interval of the sum of one column by that of another, for other questions, or texts where they share some.
+
+    All rows about one text, of all seeds, are one draw: the linearised ratio of sums, t with as many degrees of freedom
+    as there are draws less one (Cochran 1977, Sampling techniques, 6.4).
     """
-    sums = answers.groupby("text")[["right", "equations"]].sum()
-    n = len(sums)
+    sums = rows.groupby("text")[[above, below]].sum()
+    n, total = len(sums), sums[below].sum()
     if n < 2:
-        return 0.0, 1.0
-    rest = sums["right"] - share * sums["equations"]
-    half = t.ppf(0.975, n - 1) * sqrt((rest**2).sum() * n / (n - 1)) / sums["equations"].sum()
-    low, high = np.clip([share - half, share + half], 0, 1)
-    return float(low), float(high)
+        return -inf, inf
+    ratio = sums[above].sum() / total
+    half = t.ppf(0.975, n - 1) * sqrt(((sums[above] - ratio * sums[below]) ** 2).sum() * n / (n - 1)) / total
+    return ratio - half, ratio + half

@@ -26,6 +26,9 @@ FILES = (".jsonl", ".json", ".parquet")
 PARTS: tuple[Split, ...] = ("test", "validation", "train")
 CONTEXT_END = "\n\n"
 """Between what a question is about and the question."""
+_CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
+"""GSM8K's marks of what a calculator is to work out."""
+_ANSWER = re.compile(r"####|\bThe answer is\b")
 GENERATED_PER_QUESTION = 20
 """A reasoning-gym task that yields this many items without a new question has run out of them."""
 
@@ -287,6 +290,7 @@ def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
         other_golds=golds[1:],
         context_chars=len(context),
         group=content_id(context) if context else None,
+        reasoning=_reasoning(row, dataset),
         gold_type=dataset.gold_type,
         choices=choices,
         licence=dataset.licence,
@@ -306,6 +310,12 @@ def _gold(raw: Any, dataset: Dataset, choices: list[str] | None) -> str:
         return parse_gold(str(raw), dataset.gold_type)
     except ValueError as error:
         raise BadRowError(f"{error} (field `{dataset.gold}`)") from error
+
+
+def _reasoning(row: dict[str, Any], dataset: Dataset) -> str | None:
+    """None where this row has none: few sets have an explanation everywhere."""
+    written = _field(row, dataset.reasoning) if dataset.reasoning else None
+    return _ANSWER.split(_CALCULATION.sub("", _plain(written)), maxsplit=1)[0].strip() or None if written else None
 
 
 def _text(row: dict[str, Any], question: str) -> str:

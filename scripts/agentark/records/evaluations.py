@@ -1,5 +1,7 @@
 """Scored answers."""
 
+from typing import Literal
+
 from agentark.records.row import Row
 
 
@@ -39,3 +41,23 @@ class EvaluationRow(Row):
     """What the benchmark is judged by: `accuracy`, or one of `scores`."""
     scores: dict[str, float] = {}  # noqa: RUF012 - msgspec gives each its own
     """Of an answer in words, how near it comes to gold (`evaluation.text_scores`)."""
+
+
+class PerplexityRow(Row):
+    """How likely a worked solution is under one model that reads its question."""
+
+    model: str
+    recipe: str | None
+    variant: str
+    teacher: str | None
+    train_set: str | None
+    protocol: Literal["single"]
+    benchmark: str
+    question_id: str
+    group: str | None
+    seed: int
+    nats: float
+    """Minus the sum of the log-probabilities of the reasoning's tokens, natural logarithm."""
+    tokens: int
+    bytes: int
+    """Of the reasoning in UTF-8, the same for every tokenizer."""

@@ -29,6 +29,9 @@ class Question(Row):
     group: str | None = None
     """What is the same for questions about the same text, which are no independent draws."""
 
+    reasoning: str | None = None
+    """A worked solution without its answer."""
+
     @property
     def golds(self) -> list[str]:
         """All right answers."""

@@ -21,7 +21,8 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Tables)
     evaluations = [args.run / path for path in settings.evaluations]
-    table = reasoning_table(read_arms(evaluations, settings), evaluations, settings)
+    perplexities = [args.run / path for path in settings.perplexities]
+    table = reasoning_table(read_arms(evaluations, settings), evaluations, perplexities, settings)
     write_csv(args.out, table)
     say(f"reasoning    {settings.experiment}: {len(table)} arms")
 

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from agentark.config.debates import Debates
 from agentark.config.engine import Engine
 from agentark.config.evaluation import Evaluation
 from agentark.config.models import Member, Model, Team
 from agentark.config.tables import Tables
+from agentark.engines import chat_template
+from agentark.engines.local_models import open_model, open_tokenizer
+from agentark.engines.prompts import solve_messages
 from agentark.provenance import manifests
 from agentark.records.debates import AGGREGATOR, Debate, FailedQuestion
-from agentark.records.evaluations import EvaluationRow
+from agentark.records.evaluations import EvaluationRow, PerplexityRow
 from agentark.records.files import read_rows, write_rows
 from agentark.records.questions import Question, question_id
-from agentark.stages import debates, evaluate, models, plot_accuracy, summarise
+from agentark.stages import debates, evaluate, measure_perplexity, models, plot_accuracy, summarise
 from agentark.traces.debate_statistics import Tally
 from tests import tiny_model
 
@@ -268,6 +272,35 @@ def test_a_context_that_does_not_fit_is_cut_or_fails_as_configured(folder: Path,
     (tmp_path / "strict.json").write_text(Evaluation(max_tokens=6, too_long="fail").model_dump_json())
     [failed] = score(folder, tmp_path / "failed.jsonl", *given, "--config", str(tmp_path / "strict.json"))
     assert (failed.context_cut, failed.calls, failed.correct) == (False, 0, False)
+
+
+def test_the_perplexity_of_a_solution_is_that_of_its_tokens_alone(folder: Path, tmp_path: Path) -> None:
+    solutions = ["Two and two are four.", "a " * 2000, None, "One more."]
+    asked = {"dataset": "d", "split": "test", "question": "2 + 2?", "gold": "4", "gold_type": "number"}
+    rows = [Question(question_id=str(i), reasoning=text, **asked) for i, text in enumerate(solutions)]
+    write_rows(tmp_path / "questions.jsonl", rows)
+    (tmp_path / "perplexity.json").write_text(Evaluation(perplexity_questions=3).model_dump_json())
+    arguments = f"--config {tmp_path}/perplexity.json --model {folder}/model/manifest.json --name tiny --seed 0"
+    arguments += f" --questions {tmp_path}/questions.jsonl --out {tmp_path}/out.jsonl --manifest {tmp_path}/out.json"
+    assert measure_perplexity.main(arguments.split()) == 0
+    first, last = read_rows(tmp_path / "out.jsonl", PerplexityRow)
+    assert (first.question_id, last.question_id) == ("0", "3")  # one is longer than the model reads, one has none
+    assert json.loads((tmp_path / "out.json").read_text())["facts"] == {"questions": 2, "too_long": 1}
+
+    weights = manifests.model_folder(folder / "model" / "manifest.json")
+    tokenizer, model = open_tokenizer(weights), open_model(weights, torch.float32)
+    prompt = chat_template.render(tokenizer, solve_messages("2 + 2?", None, "number"))
+    ids = tokenizer(prompt + solutions[0], add_special_tokens=False, return_tensors="pt")["input_ids"]
+    n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    with torch.no_grad():
+        logits = model(ids).logits[0, n_prompt - 1 : -1].log_softmax(-1)
+    nats = -logits.gather(-1, ids[0, n_prompt:, None]).sum().item()
+    assert first.tokens == ids.shape[1] - n_prompt
+    assert first.nats == pytest.approx(nats, rel=0.02)  # the stage may multiply in bfloat16
+    assert first.bytes == len(solutions[0])
+
+    write_rows(tmp_path / "questions.jsonl", rows[2:3])
+    assert measure_perplexity.main(arguments.split()) == 1
 
 
 def test_tables_and_figure_are_made_of_the_rows(
