@@ -219,7 +219,7 @@ ORDER = (
     "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
     "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
     "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad summarise_cost summarise_reasoning "
-    "plot_accuracy"
+    "summarise_robustness plot_accuracy"
 ).split()
 TOGETHER = {
     "`hold_debates` and all that follows": HELD | TABLES,

@@ -271,6 +271,18 @@ def test_imported_logs_need_no_generation(copy: Checkout, tmp_path: Path) -> Non
     assert (counts["import_debates"], counts["evaluate_imported_debates"], counts["evaluate_student"]) == (1, 1, 3)
 
 
+def test_changed_questions_are_asked_and_compared(copy: Checkout) -> None:
+    study = {
+        "datasets": {"noisy": {"of": "chain_sum", "perturb": "irrelevant"}},
+        "benchmarks": ["chain_sum", "noisy"],
+    }
+    (copy.folder / "noisy.json").write_text(json.dumps(study))
+    counts = copy.would_run("--configfile", "config/demo.yaml", "noisy.json")
+    new = {"make_questions": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_robustness": 1}
+    assert {rule: counts[rule] for rule in new} == new
+    assert not {"hold_debates", "train_sft"} & counts.keys()
+
+
 def test_perplexity_is_measured_where_it_is_asked_for(copy: Checkout) -> None:
     solved = {"datasets": {"chain_sum": {"reasoning": "answer"}}, "evaluation": {"perplexity_questions": 5}}
     (copy.folder / "solved.json").write_text(json.dumps(solved))

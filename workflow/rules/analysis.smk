@@ -337,6 +337,35 @@ rule summarise_reasoning:
         " --out {output.table:q} --log {log:q}"
 
 
+rule summarise_robustness:
+    """What arms lose on questions that were changed where it does not matter."""
+    input:
+        settings=lambda wildcards: settings_of_tables(wildcards),
+        manifests=lambda wildcards: evaluations_of(part_of(wildcards), "manifest.json"),
+    output:
+        table=report(
+            "results/{run}/tables/{part}robustness.csv",
+            caption="../report/robustness.rst",
+            category="Evaluation",
+            labels={"run": "{run}", "part": "{part}", "what": "robustness"},
+        ),
+    log:
+        "results/{run}/logs/summarise_robustness/{part}robustness.log",
+    benchmark:
+        "results/{run}/benchmarks/summarise_robustness/{part}robustness.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory_mb(2000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("summarise_robustness"),
+    shell:
+        "python -m agentark.stages.summarise_robustness --config {input.settings:q} --run results/{wildcards.run:q}"
+        " --out {output.table:q} --log {log:q}"
+
+
 rule plot_accuracy:
     """Accuracy of every model with its interval."""
     input:

@@ -27,15 +27,12 @@ def scored_debates(suffix):
 
 def tables_of_part(name):
     part = "" if name == MAIN else f"{name}/"
-    run = folder_of(MAIN)
+    tables = ["summary", "cost", "reasoning_quality"]
+    if any(CONFIG.datasets[one].perturb for one in CONFIG.parts[name].benchmarks):
+        tables.append("robustness")
+    files = [f"tables/{part}{table}.csv" for table in tables]
     return [
-        f"{run}/{file}"
-        for file in (
-            f"tables/{part}summary.csv",
-            f"figures/{part}accuracy.svg",
-            f"tables/{part}cost.csv",
-            f"tables/{part}reasoning_quality.csv",
-        )
+        f"{folder_of(MAIN)}/{file}" for file in [*files, f"figures/{part}accuracy.svg"]
     ]
 
 

@@ -125,7 +125,11 @@ def axes_of(part, variant):
 
 
 def is_logged(dataset):
-    """Whether a dataset's questions are those of the debate logs."""
+    """Whether a dataset's questions are those of the debate logs, as they were asked there."""
+    return reads_logs(dataset) and not CONFIG.datasets[dataset].perturb
+
+
+def reads_logs(dataset):
     return CONFIG.datasets[dataset].source == IMPORTED_QUESTIONS
 
 

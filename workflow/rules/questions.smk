@@ -27,7 +27,7 @@ rule make_questions:
         folder=subpath(output.manifest, parent=True),
         logs=lambda wildcards: (
             ["--logs", *CONFIG.debates.all_logs]
-            if is_logged(wildcards.dataset)
+            if reads_logs(wildcards.dataset)
             else []
         ),
     shell:

@@ -6,6 +6,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    model_validator,
 )
 
 from agentark.config.section import Section
@@ -15,6 +16,9 @@ IMPORTED_QUESTIONS = "debate-logs"
 
 
 AnswerType = Literal["number", "latex", "choice", "boolean", "text", "free"]
+
+
+Perturbation = Literal["irrelevant", "names", "distractors"]
 
 
 class SplitSource(Section):
@@ -68,6 +72,15 @@ class Dataset(Section):
         "number",
         description="how answers are compared: `boolean` is yes or no, `free` is text that only a verifier judges",
     )
+    of: str | None = Field(
+        None,
+        description="the dataset whose questions these are, changed by `perturb`; it has all that is not named here",
+    )
+    perturb: Perturbation | None = Field(
+        None,
+        description="`irrelevant`: a sentence that has nothing to do with the question stands before its last one; "
+        "`names`: other names for all persons; `distractors`: a paragraph of such sentences before it",
+    )
     licence: str | None = Field(None, description="licence of the data, carried into every set")
     origin: str | None = Field(
         None, description="field with the text of the question that a row was made from (MetaMathQA: original_question)"
@@ -79,3 +92,11 @@ class Dataset(Section):
     train: SplitField = Field(None, description="questions to debate and to train on; a number is a size")
     validation: SplitField = Field(None, description="questions to choose settings on, never trained on")
     test: SplitField = Field(None, description="questions that every figure in the tables is about")
+
+    @model_validator(mode="after")
+    def _changed_and_not_trained_on(self) -> "Dataset":
+        if (self.of is None) != (self.perturb is None):
+            raise ValueError("`of` and `perturb` belong together: which questions are changed, and how")
+        if self.perturb and self.train:
+            raise ValueError("train: changed questions are only scored; take it out")
+        return self

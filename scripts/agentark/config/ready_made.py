@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from agentark.config.messages import did_you_mean
 from agentark.config.variants import merged
 
 FILE = Path(__file__).with_name("datasets.yaml")
@@ -20,10 +21,19 @@ def completed(datasets: Mapping[str, Any], named: Iterable[str]) -> dict[str, An
 
     Args:
         named: all names that the study uses.
+
+    Raises:
+        ValueError: the dataset whose questions another one changes is none.
     """
     ready = entries()
-    asked = dict.fromkeys([*datasets, *named])
-    return {name: _one(ready.get(name), datasets.get(name)) for name in asked if name in ready or name in datasets}
+    changed = {name: own["of"] for name, own in datasets.items() if isinstance(own, dict) and own.get("of")}
+    asked = dict.fromkeys([*datasets, *named, *changed.values()])
+    found = {name: _one(ready.get(name), datasets.get(name)) for name in asked if name in ready or name in datasets}
+    for name, of in changed.items():
+        if not isinstance(found.get(of), dict) or of in changed:
+            raise ValueError(f"datasets.{name}.of: `{of}` is no dataset{did_you_mean(of, [*datasets, *ready])}")
+        found[name] = found[of] | {"train": None} | datasets[name]
+    return found
 
 
 def entries() -> dict[str, Any]:

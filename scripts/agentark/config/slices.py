@@ -76,6 +76,7 @@ def tables_of(config: "Config", part: str, evaluations: list[str], perplexities:
         compare={arm: others for arm, others in compare.items() if others and _is_made(arm, axes)},
         evaluations=evaluations,
         perplexities=list(perplexities),
+        perturbed={name: config.datasets[name].of for name in axes.benchmarks if config.datasets[name].perturb},
     )
     return _canonical(tables.model_dump(mode="json"))
 

@@ -16,6 +16,9 @@ class Tables(Section):
     recipes: dict[str, list[str]] = Field(description="trainings one after another, by the recipe's name")
     evaluations: list[str] = Field(description="files of the rows of all its arms, below the folder of the run")
     perplexities: list[str] = Field([], description="files of perplexities, below the folder of the run")
+    perturbed: dict[str, str] = Field(
+        {}, description="benchmarks of changed questions, and those that they were made from"
+    )
     compare: dict[str, list[str]] = Field(
         {},
         description="arms that an arm is compared with, beside the untrained model: NAME of a recipe in every variant, "

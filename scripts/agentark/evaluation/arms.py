@@ -128,11 +128,14 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
     for path in paths:
         for row in read_rows(path, EvaluationRow):
             arm = arm_of(row, tables, path)
-            known, group = places[row.benchmark], groups[row.benchmark]
-            place = known.setdefault(row.question_id, len(known))
+            # A changed question stands in the place of the one that it was made from.
+            clean = tables.perturbed.get(row.benchmark)
+            benchmark, question = (clean, row.origin_id) if clean else (row.benchmark, row.question_id)
+            known, group = places[benchmark], groups[benchmark]
+            place = known.setdefault(question, len(known))
             if place == len(group):
                 # A question that shares its text with none is a group of its own.
-                group.append(numbers.setdefault((row.benchmark, row.group or row.question_id), len(numbers)))
+                group.append(numbers.setdefault((benchmark, row.group or question), len(numbers)))
             answers = arms[arm].get(row.seed)
             if answers is None:
                 answers = arms[arm][row.seed] = Answers(group)

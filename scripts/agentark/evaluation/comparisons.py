@@ -69,7 +69,7 @@ def compare(arms: Arms, tables: Tables) -> tuple[list[Comparison], list[str]]:
     order = {arm: number for number, arm in enumerate(arms)}
     found: list[Comparison] = []
     for arm, against in sorted(pairs, key=lambda pair: order[pair[0]]):
-        results = list(_results(arm, against, arms))
+        results = list(compared(arm, against, arms))
         if not results:
             names = f"{called(arm.variant, arm.name)} and {called(against.variant, against.name)}"
             skipped.append(f"{names} share no seed or no question of {arm.benchmark}, so they are not compared")
@@ -138,7 +138,7 @@ def _find(arms: Arms, tables: Tables, arm: Arm) -> Arm | None:
     return next((one for name in tables.lineage(arm.variant) if (one := arm._replace(variant=name)) in arms), None)
 
 
-def _results(arm: Arm, against: Arm, arms: Arms) -> Iterator[Comparison]:
+def compared(arm: Arm, against: Arm, arms: Arms) -> Iterator[Comparison]:
     """Comparisons by each metric, for each seed that both have and, for several, over them; none where no question is
     shared."""
     ours, theirs = arms[arm], arms[against]

@@ -40,6 +40,7 @@ def evaluation_row(
         protocol=debate.protocol,
         benchmark=question.dataset,
         question_id=question.question_id,
+        origin_id=question.origin_id,
         output=turns[-1].reply if turns else "",
         answer=answer,
         correct=is_right(answer, question.golds, question.gold_type),

@@ -33,6 +33,8 @@ class EvaluationRow(Row):
     seed: int
     context_cut: bool = False
     """Part of what the question is about did not fit into a prompt."""
+    origin_id: str | None = None
+    """The question that this one was made from."""
     latency_s: float = 0.0
     """From the question to the answer: of each round the slowest reply, waiting for a place in the batch included."""
     group: str | None = None

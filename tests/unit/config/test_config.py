@@ -67,6 +67,30 @@ def test_a_dataset_with_a_source_of_its_own_takes_nothing_from_a_ready_made_one(
     assert (made.question, made.gold, made.gold_type, made.licence) == ("question", "answer", "number", None)
 
 
+def test_changed_questions_are_those_of_another_dataset() -> None:
+    changed = {"of": "sums", "perturb": "names"}
+    made = study.load(MINIMAL | {"datasets": MINIMAL["datasets"] | {"renamed": changed}}).datasets
+    assert made["renamed"] == made["sums"].model_copy(update=changed | {"train": None})
+    ready = study.load(
+        MINIMAL | {"datasets": MINIMAL["datasets"] | {"other": {"of": "gsm8k", "perturb": "irrelevant"}}}
+    )
+    assert (ready.datasets["other"].source, ready.datasets["other"].train) == ("openai/gsm8k", None)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"of": "sum", "perturb": "names"}, "datasets.x.of: `sum` is no dataset; did you mean `sums`?"),
+        ({"of": "x", "perturb": "names"}, "datasets.x.of: `x` is no dataset"),
+        ({"of": "sums"}, "`of` and `perturb` belong together"),
+        ({"of": "sums", "perturb": "names", "train": 3}, "train: changed questions are only scored"),
+        ({"of": "sums", "perturb": "name"}, "datasets.x.perturb: Input should be"),
+    ],
+)
+def test_changed_questions_that_cannot_be(entry: dict, expected: str) -> None:
+    assert expected in refusal(datasets=MINIMAL["datasets"] | {"x": entry})
+
+
 def test_every_ready_made_dataset_is_one() -> None:
     names = list(ready_made.entries())
     made = study.load(MINIMAL | {"benchmarks": names}).datasets
