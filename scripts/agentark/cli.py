@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     export = commands.add_parser("crate", help="describe a run as an RO-Crate: write its ro-crate-metadata.json")
     export.add_argument("results", type=Path, help="folder of the run, for example results/demo")
     export.add_argument("--licence", help="of the whole run; without it those of its questions are named")
-    docs = commands.add_parser("docs", help="write the config's schema and the key tables in config/README.md")
+    docs = commands.add_parser("docs", help="write the config's schema, and the pages of its keys and of the tables")
     docs.add_argument("--root", type=Path, default=Path(), help="the checkout")
     args = parser.parse_args(argv)
 
@@ -141,7 +141,8 @@ def adopt_run(results: Path) -> int:
 def write_docs(root: Path) -> None:
     """The files that are made from the code: the config's schema, and the tables of keys."""
     write_text(root / "workflow" / "schemas" / "config.schema.json", schema())
-    for name, tables in (("config/README.md", key_tables()), ("docs/protocols.md", protocol_tables())):
+    made = {"config/README.md": key_tables(), "docs/protocols.md": protocol_tables(), "docs/tables.md": column_tables()}
+    for name, tables in made.items():
         by_hand = (root / name).read_text(encoding="utf-8").partition(GENERATED)[0]
         write_text(root / name, by_hand + GENERATED + tables)
 
@@ -187,6 +188,23 @@ def protocol_tables() -> str:
         parts.append(f"\n### {name}\n\n{inspect.getdoc(module)}\n")
         if fields := protocols.settings_of(name).model_fields:
             parts.append("\n" + _rows(fields))
+    return "".join(parts)
+
+
+def column_tables() -> str:
+    """One Markdown table for each table of a study: column, meaning."""
+    # Here, since they take a second to import.
+    from agentark.evaluation import comparisons, cost, reasoning_quality, robustness, summary
+
+    parts = []
+    for module in (summary, comparisons, cost, reasoning_quality, robustness):
+        name = module.__name__.rpartition(".")[2]
+        lines = [
+            "| column | meaning |",
+            "|---|---|",
+            *(f"| `{key}` | {text} |" for key, text in module.COLUMNS.items()),
+        ]
+        parts.append(f"\n## {name}.csv\n\n" + "\n".join(lines) + "\n")
     return "".join(parts)
 
 

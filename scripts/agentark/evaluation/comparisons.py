@@ -16,32 +16,36 @@ from agentark.evaluation.arms import ACCURACY, BASE, Arm, Arms, called, on_share
 from agentark.evaluation.over_seeds import paired_over_seeds
 from agentark.evaluation.statistics import Paired, paired
 
-COLUMNS = [
-    "experiment",
-    "benchmark",
-    "model",
-    "teacher",
-    "train_set",
-    "variant",
-    "method",
-    "recipe",
-    "protocol",
-    "metric",
-    "against_variant",
-    "against",
-    "against_recipe",
-    "seed",
-    "n_seeds",
-    "n",
-    "difference_points",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "p_holm",
-    "n_better",
-    "n_worse",
-    "detectable_points",
-]
+COLUMNS = {
+    "experiment": "experiment; `main` is the run's own grid",
+    "benchmark": "dataset that is scored on",
+    "model": "model in the config that answers, or was trained from",
+    "teacher": "whose debates it was trained on",
+    "train_set": "dataset that the debates were about",
+    "variant": "whose settings it was made with",
+    "method": "method or recipe by its name in the config; `base` is untrained",
+    "recipe": "its trainings one after another, `rsft-pad`; empty for the untrained",
+    "protocol": "`single`, `self_consistency`, `first_round_vote`, or what the teacher's agents hold",
+    "metric": "`accuracy`; answers in words also have `f1`, `rouge1`, `rouge2`, `rouge_l`",
+    "against_variant": "the other arm's variant",
+    "against": "the other arm's method or recipe",
+    "against_recipe": "its trainings",
+    "seed": "training seed; empty over seeds",
+    "n_seeds": "seeds that both arms have",
+    "n": "questions that both answered under all of them",
+    "difference_points": "score less that of the other arm, times 100",
+    "ci_low": "its 95 % interval, in points",
+    "ci_high": "its 95 % interval, in points",
+    "p_value": (
+        "two-sided: exact McNemar for one seed of right and wrong answers about texts of their own, else a t test "
+        "over questions (or the texts they share) and seeds"
+    ),
+    "p_holm": "after Holm's correction over the comparisons of the experiment that speak for their arms",
+    "n_better": "questions on which the arm is better (over seeds: in sum)",
+    "n_worse": "questions on which it is worse",
+    "detectable_points": "the smallest true difference that would have been found in four cases of five",
+}
+"""What each is, in order."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def comparison_table(comparisons: list[Comparison], tables: Tables) -> pd.DataFr
         }
         for one in comparisons
     ]
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def _with_base(arms: Arms, tables: Tables) -> Iterator[tuple[Arm, Arm]]:

@@ -32,24 +32,40 @@ STEPS = {
 }
 """Kind of artefact -> what its seconds are counted as. What is not here costs as much without any distillation, or only
 measures what it made."""
-COLUMNS = [
-    "experiment",
-    *ARM_COLUMNS,
-    "n_seeds",
-    "n",
-    "judged_by",
-    "score",
-    "calls_per_question",
-    "prompt_tokens_per_question",
-    "output_tokens_per_question",
-    "seconds_per_question",
-    "latency_p50_s",
-    "latency_p95_s",
-    "pareto",
-    *(f"{step}_seconds" for step in dict.fromkeys(STEPS.values())),
-    "made_in_seconds",
-    "pays_after_questions",
-]
+COLUMNS = {
+    "experiment": "experiment; `main` is the run's own grid",
+    **ARM_COLUMNS,
+    "n_seeds": "training seeds",
+    "n": "answers, of all seeds",
+    "judged_by": "the metric of `score`",
+    "score": "mean over seeds",
+    "calls_per_question": "requests to a model",
+    "prompt_tokens_per_question": "tokens read",
+    "output_tokens_per_question": "tokens written",
+    "seconds_per_question": (
+        "seconds of the evaluation by its questions, times the accelerators that it had; all questions are asked "
+        "at once, on one engine; empty for logged debates and for a debate's first round, whose own time is not "
+        "known"
+    ),
+    "latency_p50_s": (
+        "from a question to its answer, round after round, in that crowd; with nobody else asking it is less"
+    ),
+    "latency_p95_s": "the same, of the slowest twentieth",
+    "pareto": "no arm on the benchmark is as good for less time, or better for as much",
+    "debates_seconds": "of the debates that the student was made from",
+    "sets_seconds": "of traces, verdicts and sets",
+    "reward_model_seconds": "of its reward model",
+    "training_seconds": "of its trainings",
+    "made_in_seconds": (
+        "of all four: by the attempts that came to an end, of accelerators if any job had some, else of the "
+        "machine; what several students share counts in full for each"
+    ),
+    "pays_after_questions": (
+        "`made_in_seconds` by what an answer of the student takes less than its teacher's agents on the "
+        "benchmark; empty where it takes no less"
+    ),
+}
+"""What each is, in order."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ def cost(arms: Arms, behind: Mapping[tuple[Arm, int], Spent], tables: Tables) ->
         }
         for arm, by_seed in arms.items()
     ]
-    table = pd.DataFrame(lines, columns=COLUMNS)
+    table = pd.DataFrame(lines, columns=list(COLUMNS))
     table["pareto"] = [_on_front(line, table) for _, line in table.iterrows()]
     table["pays_after_questions"] = [_pays_after(line, table) for _, line in table.iterrows()]
     return table

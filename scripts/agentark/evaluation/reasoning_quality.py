@@ -20,29 +20,32 @@ from agentark.records.evaluations import EvaluationRow, PerplexityRow
 from agentark.records.files import read_rows
 from agentark.traces.steps import split_steps
 
-COLUMNS = [
-    "experiment",
-    *ARM_COLUMNS,
-    "n_seeds",
-    "n",
-    "steps_per_answer",
-    "equations_per_answer",
-    "right_equations_share",
-    "right_equations_low",
-    "right_equations_high",
-    "checks_share",
-    "finds_error_share",
-    "mends_error_share",
-    "solutions",
-    "perplexity",
-    "perplexity_of_tokens",
-    "bits_per_byte",
-    "bits_per_byte_low",
-    "bits_per_byte_high",
-    "bits_per_byte_vs_base",
-    "bits_per_byte_vs_base_low",
-    "bits_per_byte_vs_base_high",
-]
+COLUMNS = {
+    "experiment": "experiment; `main` is the run's own grid",
+    **ARM_COLUMNS,
+    "n_seeds": "training seeds",
+    "n": "answers, of all seeds",
+    "steps_per_answer": "lines, or sentences of a single paragraph",
+    "equations_per_answer": "`a op b = c`, of up to nine numbers",
+    "right_equations_share": "how many of them hold, as the grader compares numbers",
+    "right_equations_low": "its 95 % interval; all equations about one question are one draw",
+    "right_equations_high": "its 95 % interval",
+    "checks_share": "answers that say that they check: `let me check`, `to verify`",
+    "finds_error_share": "answers that say that something was wrong: `wait`, `that is wrong`",
+    "mends_error_share": (
+        "answers with a wrong equation before such words, and a right one with the same value on its left behind them"
+    ),
+    "solutions": "worked solutions whose likelihood was measured",
+    "perplexity": "of each solution by itself, then averaged (the paper's)",
+    "perplexity_of_tokens": "of all tokens alike; compares models of one tokenizer",
+    "bits_per_byte": "compares models of any",
+    "bits_per_byte_low": "its 95 % interval over questions",
+    "bits_per_byte_high": "its 95 % interval over questions",
+    "bits_per_byte_vs_base": "less that of the untrained model on the same solutions: below 0 is better",
+    "bits_per_byte_vs_base_low": "its 95 % interval",
+    "bits_per_byte_vs_base_high": "its 95 % interval",
+}
+"""What each is, in order."""
 
 
 def reasoning_table(
@@ -72,7 +75,7 @@ def reasoning_table(
         for arm in arms
         if arm in counted
     ]
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def _counts(row: EvaluationRow) -> dict[str, object]:

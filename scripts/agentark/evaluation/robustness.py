@@ -8,24 +8,25 @@ from agentark.evaluation.arms import Arms, on_shared_questions, recipe_of
 from agentark.evaluation.comparisons import compared
 from agentark.evaluation.summary import ARM_COLUMNS
 
-COLUMNS = [
-    "experiment",
-    *ARM_COLUMNS,
-    "clean_benchmark",
-    "n_seeds",
-    "n",
-    "metric",
-    "clean_score",
-    "score",
-    "difference_points",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "p_holm",
-    "n_better",
-    "n_worse",
-    "detectable_points",
-]
+COLUMNS = {
+    "experiment": "experiment; `main` is the run's own grid",
+    **ARM_COLUMNS,
+    "clean_benchmark": "the benchmark whose questions were changed",
+    "n_seeds": "training seeds",
+    "n": "questions that were changed",
+    "metric": "what the benchmark is judged by",
+    "clean_score": "on the questions as they were",
+    "score": "on the changed ones",
+    "difference_points": "the second less the first, times 100",
+    "ci_low": "its 95 % interval, in points",
+    "ci_high": "its 95 % interval, in points",
+    "p_value": "two-sided, as in `comparisons.csv`",
+    "p_holm": "after Holm's correction over this table",
+    "n_better": "questions on which the arm is better when they are changed (over seeds: in sum)",
+    "n_worse": "questions on which it is worse",
+    "detectable_points": "the smallest true difference that would have been found in four cases of five",
+}
+"""What each is, in order."""
 
 
 def robustness(arms: Arms, tables: Tables) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def robustness(arms: Arms, tables: Tables) -> pd.DataFrame:
                     "detectable_points": 100 * one.result.detectable,
                 }
             )
-    table = pd.DataFrame(lines, columns=COLUMNS)
+    table = pd.DataFrame(lines, columns=list(COLUMNS))
     if len(table):
         table["p_holm"] = multipletests(table["p_value"], method="holm")[1]
     return table

@@ -11,32 +11,47 @@ from agentark.evaluation.comparisons import Comparison
 from agentark.evaluation.over_seeds import interval
 from agentark.evaluation.statistics import wilson
 
-ARM_COLUMNS = ["benchmark", "model", "method", "recipe", "variant", "protocol", "teacher", "train_set"]
-COLUMNS = [
-    "experiment",
-    *ARM_COLUMNS,
-    "seed",
-    "n_seeds",
-    "n",
-    "n_left_out",
-    "metric",
-    "judged_by",
-    "score",
-    "ci_low",
-    "ci_high",
-    "difference_points",
-    "p_value",
-    "p_holm",
-    "n_better",
-    "n_worse",
-    "calls_per_question",
-    "prompt_tokens_per_question",
-    "output_tokens_per_question",
-    "seconds_per_question",
-    "truncated_share",
-    "context_cut_share",
-    "no_answer_share",
-]
+ARM_COLUMNS = {
+    "benchmark": "dataset that is scored on",
+    "model": "model in the config that answers, or was trained from",
+    "method": "method or recipe by its name in the config; `base` is untrained",
+    "recipe": "its trainings one after another, `rsft-pad`; empty for the untrained",
+    "variant": "whose settings it was made with",
+    "protocol": "`single`, `self_consistency`, `first_round_vote`, or what the teacher's agents hold",
+    "teacher": "whose debates it was trained on",
+    "train_set": "dataset that the debates were about",
+}
+COLUMNS = {
+    "experiment": "experiment; `main` is the run's own grid",
+    **ARM_COLUMNS,
+    "seed": "training seed; empty over seeds",
+    "n_seeds": "training seeds in this row",
+    "n": "questions that all of them answered",
+    "n_left_out": "questions that some of them did not",
+    "metric": "`accuracy`; answers in words also have `f1`, `rouge1`, `rouge2`, `rouge_l`",
+    "judged_by": "the metric that the benchmark is judged by",
+    "score": "mean of the metric, from 0 to 1",
+    "ci_low": "its 95 % interval",
+    "ci_high": "its 95 % interval",
+    "difference_points": (
+        "score less that of the untrained model's single answers on the same questions, times 100; empty where "
+        "there are none"
+    ),
+    "p_value": "of that difference, two-sided",
+    "p_holm": (
+        "after Holm's correction over the comparisons of the experiment; empty where the row does not speak for its arm"
+    ),
+    "n_better": "questions on which the arm is better than the untrained model (over seeds: in sum)",
+    "n_worse": "questions on which it is worse",
+    "calls_per_question": "requests to a model",
+    "prompt_tokens_per_question": "tokens read",
+    "output_tokens_per_question": "tokens written",
+    "seconds_per_question": "wall seconds of the evaluation by its questions; empty where unknown",
+    "truncated_share": "answers that ended at their limit",
+    "context_cut_share": "answers to a context that was cut to fit",
+    "no_answer_share": "replies without an answer",
+}
+"""What each is, in order."""
 
 
 def summary(arms: Arms, comparisons: list[Comparison], tables: Tables) -> pd.DataFrame:
@@ -71,7 +86,7 @@ def summary(arms: Arms, comparisons: list[Comparison], tables: Tables) -> pd.Dat
                         "n_worse": compared.result.n_worse,
                     }
                 lines.append(line)
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def _score(answers: list[Answers], metric: str) -> dict[str, object]:
@@ -109,7 +124,7 @@ def _cost(answers: list[Answers]) -> dict[str, object]:
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
     """The lines that speak for their arms: by what the benchmark is judged by, over seeds where there are several."""
-    most = table.groupby(ARM_COLUMNS, dropna=False)["n_seeds"].transform("max")
+    most = table.groupby(list(ARM_COLUMNS), dropna=False)["n_seeds"].transform("max")
     return table[(table["n_seeds"] == most) & (table["metric"] == table["judged_by"])]
 
 

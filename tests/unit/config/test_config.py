@@ -374,6 +374,7 @@ def test_schema_and_key_tables_are_in_step_with_the_model() -> None:
     assert (ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8") == cli.schema()
     assert (ROOT / "config/README.md").read_text(encoding="utf-8").endswith(cli.GENERATED + cli.key_tables())
     assert (ROOT / "docs/protocols.md").read_text(encoding="utf-8").endswith(cli.GENERATED + cli.protocol_tables())
+    assert (ROOT / "docs/tables.md").read_text(encoding="utf-8").endswith(cli.GENERATED + cli.column_tables())
 
 
 def test_every_key_is_described() -> None:

@@ -25,7 +25,7 @@ def table(folder: Path, rows: list[EvaluationRow], made: Spent = MADE) -> pd.Dat
     arms = arms_of(folder, rows)
     behind = {(arm, seed): made if arm.teacher else Spent({}, 1) for arm, seeds in arms.items() for seed in seeds}
     found = cost(arms, behind, TABLES)
-    assert found.columns.tolist() == COLUMNS
+    assert found.columns.tolist() == list(COLUMNS)
     return found.set_index(["model", "method", "protocol"])
 
 

@@ -46,7 +46,7 @@ def table(folder: Path) -> pd.DataFrame:
 
 def test_what_answers_do_is_counted_over_seeds(tmp_path: Path) -> None:
     found = table(tmp_path)
-    assert found.columns.tolist() == COLUMNS
+    assert found.columns.tolist() == list(COLUMNS)
     assert found["method"].tolist() == ["base", "rsft"]  # debates are no answers of one model
     line = found.iloc[1]
     assert (line["n_seeds"], line["n"]) == (2, 6)

@@ -30,7 +30,7 @@ def test_answers_are_paired_with_those_to_the_question_that_each_was_made_from(t
     arguments = f"--config {tmp_path}/tables.json --run {tmp_path} --out {tmp_path}/robustness.csv"
     assert summarise_robustness.main(arguments.split()) == 0
     found = pd.read_csv(tmp_path / "robustness.csv")
-    assert found.columns.tolist() == COLUMNS
+    assert found.columns.tolist() == list(COLUMNS)
     assert found[["benchmark", "clean_benchmark", "method", "n_seeds", "n"]].values.tolist() == [
         ["renamed", "b", "base", 1, 4],
         ["renamed", "b", "rsft", 2, 4],

@@ -125,7 +125,7 @@ def test_rows_stand_in_the_order_of_what_arms_know(tmp_path: Path) -> None:
 
 def test_columns_and_text(tmp_path: Path) -> None:
     table, text = tables(tmp_path, [row(0, True), row(0, True, **TRAINED)])
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(COLUMNS)
     assert "rsft" in text
     assert "100.0%" in text
     assert "seeds" not in text
