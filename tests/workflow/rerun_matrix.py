@@ -216,8 +216,8 @@ SAMPLE = [
 """A setting, code, times, files: one of each kind of change."""
 
 ORDER = (
-    "prepare_model make_questions find_overlap hold_debates extract_traces build_set train_sft train_prm "
-    "measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
+    "prepare_model make_questions change_questions find_overlap hold_debates extract_traces build_set train_sft "
+    "train_prm measure_pass_rates train_grpo evaluate_base score_untrained score_steps evaluate_student summarise "
     "summarise_debates summarise_sets summarise_sft summarise_prm summarise_pad summarise_cost summarise_reasoning "
     "summarise_robustness plot_accuracy"
 ).split()

@@ -278,9 +278,9 @@ def test_changed_questions_are_asked_and_compared(copy: Checkout) -> None:
     }
     (copy.folder / "noisy.json").write_text(json.dumps(study))
     counts = copy.would_run("--configfile", "config/demo.yaml", "noisy.json")
-    new = {"make_questions": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_robustness": 1}
+    new = {"change_questions": 1, "evaluate_base": 1, "evaluate_student": 3, "summarise_robustness": 1}
     assert {rule: counts[rule] for rule in new} == new
-    assert not {"hold_debates", "train_sft"} & counts.keys()
+    assert not {"make_questions", "find_overlap", "hold_debates", "train_sft"} & counts.keys()
 
 
 def test_perplexity_is_measured_where_it_is_asked_for(copy: Checkout) -> None:

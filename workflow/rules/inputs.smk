@@ -239,10 +239,11 @@ def named_steps(wildcards, input):
 
 
 def benchmark_files(*names):
-    """These files of every benchmark of the study."""
+    """These files of every benchmark of the study; changed questions repeat what the ones they were made from do."""
     return [
         f"questions/{benchmark}/{name}"
         for benchmark in CONFIG.every("benchmarks")
+        if not CONFIG.datasets[benchmark].perturb
         for name in names
     ]
 

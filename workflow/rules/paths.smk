@@ -118,6 +118,7 @@ def axes_of(part, variant):
             name
             for name in part.benchmarks
             if CONFIG.datasets[name].reasoning
+            and not CONFIG.datasets[name].perturb
             and config.evaluation.perplexity_questions
         ],
         "score_shard": range(CONFIG.prm_evaluation.shards),
@@ -149,7 +150,15 @@ def patterns_of_teachers():
     return f"(?!({with_logs})/){NAME}", with_logs
 
 
+def patterns_of_datasets():
+    """Of those with questions of their own, and of those that change another one's."""
+    changed = [name for name, one in CONFIG.datasets.items() if one.perturb]
+    either = "|".join(map(re.escape, changed))
+    return (f"(?!({either})/){NAME}", either) if changed else (NAME, NOBODY)
+
+
 NOBODY = "(?!)"
+AS_THEY_ARE, CHANGED = patterns_of_datasets()
 HOLDERS, LOGGERS = patterns_of_teachers()
 
 

@@ -57,7 +57,7 @@ def _student(config: "Config", key: str, student: Taught) -> None:
     _exist(f"{key}.method", [student.method], "methods or `recipes`", [*METHODS, *config.recipes])
     _exist(f"{key}.variant", [student.variant], "variants", [MAIN, *config.variants])
     _can_teach(config, f"{key}.teacher", [student.teacher])
-    _exist(f"{key}.train_set", [student.train_set], "datasets", config.datasets)
+    _exist(f"{key}.train_set", [student.train_set], "datasets", [*config.datasets, *ready_made.entries()])
     if config.datasets[student.train_set].train is None:
         raise ValueError(f"{key}.train_set: datasets.{student.train_set} has no `train` part: give it one")
 
@@ -286,6 +286,13 @@ def parts(config: "Config") -> None:
                     raise ValueError(
                         f"{key}train_sets: datasets.{dataset} has no questions for sft.validation_questions: give its "
                         "`validation` part, for example `validation: 100`"
+                    )
+            for dataset in part.benchmarks:
+                clean = config.datasets[dataset].of
+                if clean and clean not in part.benchmarks:
+                    raise ValueError(
+                        f"{key}benchmarks: `{dataset}` changes the questions of `{clean}`, and is compared with it: "
+                        "name that as well"
                     )
             split = config.variant(variant).evaluation.split
             for dataset in part.benchmarks:

@@ -1,6 +1,7 @@
 """Ready-made datasets (`datasets.yaml`): what a study need not write down."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +14,40 @@ FILE = Path(__file__).with_name("datasets.yaml")
 PARTS = ("train", "validation", "test")
 
 
-def completed(datasets: Mapping[str, Any], named: Iterable[str]) -> dict[str, Any]:
-    """The datasets of a study, as they were written, with those that are ready-made.
+CHANGED_KEYS = {"of", "perturb", "test", "validation"}
 
-    An entry without a `source` has the keys of the ready-made dataset of its name where it gives none itself; a part
-    that is a number is its size. Names that nothing knows are left to whoever looks for them.
+
+def completed(datasets: Mapping[str, Any], named: Iterable[str]) -> dict[str, Any]:
+    """The datasets of a study, as they were written, with those that are ready-made and those that change another one.
+
+    An entry without a `source` has the keys of the ready-made dataset of its name where it gives none itself; one with
+    `of` those of that dataset, but no train part. A part that is a number is its size. Names that nothing knows are
+    left to whoever looks for them.
 
     Args:
         named: all names that the study uses.
 
     Raises:
-        ValueError: the dataset whose questions another one changes is none.
+        ValueError: the dataset whose questions another one changes is none, or that one says more than how.
     """
     ready = entries()
-    changed = {name: own["of"] for name, own in datasets.items() if isinstance(own, dict) and own.get("of")}
-    asked = dict.fromkeys([*datasets, *named, *changed.values()])
+    changed = {name: own for name, own in datasets.items() if isinstance(own, dict) and isinstance(own.get("of"), str)}
+    asked = dict.fromkeys([*datasets, *named, *(own["of"] for own in changed.values())])
     found = {name: _one(ready.get(name), datasets.get(name)) for name in asked if name in ready or name in datasets}
-    for name, of in changed.items():
+    for name, own in changed.items():
+        of = own["of"]
         if not isinstance(found.get(of), dict) or of in changed:
             raise ValueError(f"datasets.{name}.of: `{of}` is no dataset{did_you_mean(of, [*datasets, *ready])}")
-        found[name] = found[of] | {"train": None} | datasets[name]
+        if more := own.keys() - CHANGED_KEYS:
+            raise ValueError(
+                f"datasets.{name}.{min(more)}: changed questions are those of `{of}`: only `perturb` and the sizes of "
+                "`test` and `validation` can be given"
+            )
+        found[name] = merged(_sized(found[of]), _sized(own)) | {"train": None}
     return found
 
 
+@cache
 def entries() -> dict[str, Any]:
     """What `datasets.yaml` holds, by name."""
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -46,5 +58,8 @@ def _one(ready: dict[str, Any] | None, own: Any) -> Any:
         return ready
     if ready is None or not isinstance(own, dict) or "source" in own:
         return own
-    sized = {part: {"size": own[part]} for part in PARTS if isinstance(own.get(part), int)}
-    return merged(ready, own | sized)
+    return merged(ready, _sized(own))
+
+
+def _sized(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {part: {"size": entry[part]} for part in PARTS if isinstance(entry.get(part), int)}

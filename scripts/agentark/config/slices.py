@@ -24,7 +24,9 @@ def frozen(config: "Config", name: str) -> str:
     elif section == "teams":
         value = config.team(key).model_dump(mode="json")
     elif section == "questions":
-        value = config.datasets[key].model_dump(mode="json")
+        # Of changed questions the other dataset says what they were.
+        only = {"source", "of", "perturb", "test", "validation"} if config.datasets[key].perturb else None
+        value = config.datasets[key].model_dump(mode="json", include=only)
     elif section == "steps":
         value = config.prm_evaluation.benchmarks[key].model_dump(mode="json")
     elif section == "debates":

@@ -98,6 +98,9 @@ class Config(Section):
         experiments = value.get("experiments")
         parts = [value, *(experiments.values() if isinstance(experiments, dict) else [])]
         lists = [part.get(axis) for part in parts if isinstance(part, dict) for axis in ("train_sets", "benchmarks")]
+        models = value.get("models") if isinstance(value.get("models"), dict) else {}
+        taught = [model.get("student") for model in models.values() if isinstance(model, dict)]
+        lists.append([student.get("train_set") for student in taught if isinstance(student, dict)])
         named = [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
         return value | {"datasets": ready_made.completed(datasets, named)}
 

@@ -44,10 +44,12 @@ class Answers:
     """An arm's answers under one training seed.
 
     Args:
+        path: file of the rows.
         groups: of each place a number, the same for questions about the same text.
     """
 
-    def __init__(self, groups: "array[int]") -> None:
+    def __init__(self, path: Path, groups: "array[int]") -> None:
+        self.path = path
         self.marks = bytearray()
         self.scores: dict[str, array[float]] = {}
         """By metric, in the places of `marks`; single precision."""
@@ -79,7 +81,8 @@ class Answers:
         self.prompt_tokens += row.prompt_tokens
         self.completion_tokens += row.completion_tokens
         self.seconds += row.seconds
-        self.latencies.append(row.latency_s)
+        if row.calls:
+            self.latencies.append(row.latency_s)
         self.truncated += row.truncated
         self.context_cut += row.context_cut
         self.unanswered += row.answer is None
@@ -138,7 +141,7 @@ def read_arms(paths: Iterable[Path], tables: Tables) -> Arms:
                 group.append(numbers.setdefault((benchmark, row.group or question), len(numbers)))
             answers = arms[arm].get(row.seed)
             if answers is None:
-                answers = arms[arm][row.seed] = Answers(group)
+                answers = arms[arm][row.seed] = Answers(path, group)
             if not answers.add(place, row):
                 raise UserError(f"{path}: `{row.question_id}` is answered twice; {MAKE_ANEW}")
     variants = list(tables.variants)

@@ -1,9 +1,9 @@
 """What an answer does on its way, counted without a judge: equations that are right, checks of itself, mended errors.
 
-An equation is `a op b = c`, of up to nine numbers with `+ - * /` in any of their spellings; the grader says whether it
-holds, who lets a rounded result pass. A check is said ("let me check", "to verify"), and so is an error ("wait",
-"that is wrong"); an error is mended where a wrong equation stands before such words and a right one with the same left
-side behind them.
+An equation is `a op b = c`, of up to nine numbers with `+ - * /` in any of their spellings and nothing else on either
+side; the grader says whether it holds, who lets a rounded result pass. A check is said ("let me check", "to verify"),
+and so is an error ("wait", "that is wrong"); an error is mended where a wrong equation stands before such words and a
+right one with the same left side behind them.
 """
 
 import re
@@ -17,11 +17,15 @@ MAX_CHARS = 20_000
 
 _NUMBER = r"-?\$?(?:\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.\d{1,12})?%?"
 _OPERATOR = r"\s{0,3}([-+*/\u00d7\u00b7\u00f7\u2212x]|\\times|\\cdot|\\div)\s{0,3}"
-# What is right of the equals sign is looked at, not taken: in "2 + 3 = 5 + 4 = 9" it begins the next one.
+# What is right of the equals sign is looked at, not taken: in "2 + 3 = 5 + 4 = 9" it begins the next one. Powers, mixed
+# numbers and products with letters are more than their first number.
 _EQUATION = re.compile(
-    rf"(?<![\w.,$%)\]}}^/*+-])(?P<left>{_NUMBER}(?:{_OPERATOR}{_NUMBER}){{1,8}})\s{{0,3}}=\s{{0,3}}(?=(?P<right>{_NUMBER}))"
+    rf"(?<![\w.,$%)\]}}^/*+-])(?P<left>{_NUMBER}(?:{_OPERATOR}{_NUMBER}){{1,8}})\s{{0,3}}=\s{{0,3}}"
+    rf"(?=(?P<right>{_NUMBER}(?:{_OPERATOR}{_NUMBER}){{0,8}})"
+    r"(?![ \t]{0,2}[\d^]|[.,]\d|[ \t]{0,2}[a-zA-Z](?![a-zA-Z])))",
+    re.ASCII,
 )
-_FIRST, _REST = re.compile(_NUMBER), re.compile(rf"{_OPERATOR}({_NUMBER})")
+_FIRST, _REST = re.compile(_NUMBER, re.ASCII), re.compile(rf"{_OPERATOR}({_NUMBER})", re.ASCII)
 _SPELLINGS = {
     "\\times": "*",
     "\\cdot": "*",
@@ -32,8 +36,10 @@ _SPELLINGS = {
     "\u2212": "-",
     "x": "*",
 }
-_OPERATORS = [*"-+*/^", *_SPELLINGS]
+_GOES_BEFORE = re.compile(r"(?:[-+*/^\u00d7\u00b7\u00f7\u2212]|\\times|\\cdot|\\div|(?<=[\s\d])x)\s{0,3}$")
 """Behind one of these a left side is the end of a longer one: "x - 2 + 3 = 1"."""
+_MARKUP = re.compile(r"^[ \t]{0,8}[-*+\u2022][ \t]{1,8}|(?<![\w)])\*\*|\*\*(?![\w(])", re.MULTILINE)
+"""Bullets and bold type."""
 _CHECK = re.compile(
     r"\b(?:let(?:'s|\s(?:me|us))\s(?:now\s|also\s)?(?:double[-\s]?)?(?:check|verify)|double[-\s]check|to\s(?:check|verify)|verifying"
     r"|check(?:ing)?\s(?:the|our|my|this|that)\s(?:answer|work|result|solution|calculation))\b",
@@ -62,9 +68,9 @@ class Behaviours:
 
 
 def behaviours(output: str) -> Behaviours:
-    text = output[:MAX_CHARS]
-    whole = [match for match in _EQUATION.finditer(text) if _before(text, match.start()) not in _OPERATORS]
-    found = [(match.start(), _value(match["left"]), match["right"]) for match in whole]
+    text = _MARKUP.sub("", output[:MAX_CHARS])
+    starts = (match for match in _EQUATION.finditer(text) if not _GOES_BEFORE.search(_before(text, match.start())))
+    found = [(match.start(), _value(match["left"]), match["right"]) for match in starts]
     held = [(start, left, _holds(left, right)) for start, left, right in found if left is not None]
     errors = [match.start() for match in _ERROR.finditer(text)]
     wrong_before = {left for start, left, holds in held if not holds and any(start < error for error in errors)}
@@ -79,8 +85,8 @@ def behaviours(output: str) -> Behaviours:
 
 
 def _before(text: str, place: int) -> str:
-    """The last character before a place, up to three spaces away."""
-    return text[max(0, place - 4) : place].rstrip()[-1:]
+    """As much of what stands before a place as the longest operator and the spaces behind it."""
+    return text[max(0, place - 10) : place]
 
 
 def _value(left: str) -> Fraction | None:
@@ -108,4 +114,6 @@ def _fraction(written: str) -> Fraction:
 
 
 def _holds(left: Fraction, right: str) -> bool:
-    return same_number(Number(left, is_percentage=False, n_decimals=0), number_of(right, "number"))
+    """Whether the left side is the first number on the right, or all that stands there."""
+    exact = Number(left, is_percentage=False, n_decimals=0)
+    return _value(right) == left or same_number(exact, number_of(_FIRST.match(right)[0], "number"))

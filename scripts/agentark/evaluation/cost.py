@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import BASE, PROTOCOLS, Answers, Arm, Arms, recipe_of
+from agentark.evaluation.arms import BASE, PROTOCOLS, Answers, Arms, recipe_of
 from agentark.evaluation.summary import ARM_COLUMNS
 from agentark.provenance.lineage import Artefact, artefacts
 
@@ -51,7 +51,10 @@ COLUMNS = {
         "from a question to its answer, round after round, in that crowd; with nobody else asking it is less"
     ),
     "latency_p95_s": "the same, of the slowest twentieth",
-    "pareto": "no arm on the benchmark is as good for less time, or better for as much",
+    "pareto": (
+        "no arm on the benchmark is as good for less time, or better for as much; debates and votes answer a share of "
+        "its questions only (`evaluation.baseline_share`)"
+    ),
     "debates_seconds": "of the debates that the student was made from",
     "sets_seconds": "of traces, verdicts and sets",
     "reward_model_seconds": "of its reward model",
@@ -114,11 +117,11 @@ def _record(manifest: Path) -> dict[str, Any]:
         return {}
 
 
-def cost(arms: Arms, behind: Mapping[tuple[Arm, int], Spent], tables: Tables) -> pd.DataFrame:
+def cost(arms: Arms, behind: Mapping[Path, Spent], tables: Tables) -> pd.DataFrame:
     """A line an arm, over its seeds; `COLUMNS` in order.
 
     Args:
-        behind: of each arm under each training seed.
+        behind: of each file of rows (`spent`).
     """
     lines = [
         {
@@ -126,13 +129,13 @@ def cost(arms: Arms, behind: Mapping[tuple[Arm, int], Spent], tables: Tables) ->
             **arm._asdict(),
             "method": arm.name,
             "recipe": recipe_of(arm, tables),
-            **_line([(answers, behind[arm, seed]) for seed, answers in by_seed.items()]),
+            **_line([(answers, behind[answers.path]) for answers in by_seed.values()]),
         }
         for arm, by_seed in arms.items()
     ]
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     table["pareto"] = [_on_front(line, table) for _, line in table.iterrows()]
-    table["pays_after_questions"] = [_pays_after(line, table) for _, line in table.iterrows()]
+    table["pays_after_questions"] = [_pays_after(line, table, tables) for _, line in table.iterrows()]
     return table
 
 
@@ -171,16 +174,19 @@ def _on_front(line: pd.Series, table: pd.DataFrame) -> bool | None:
     return not bool((as_good & better).any())
 
 
-def _pays_after(line: pd.Series, table: pd.DataFrame) -> int | None:
-    """Questions after which making the student and asking it has cost less than asking its teacher's agents."""
+def _pays_after(line: pd.Series, table: pd.DataFrame, tables: Tables) -> int | None:
+    """Questions after which making the student and asking it has cost less than asking its teacher's agents.
+
+    They are those of its variant, or of the next one below that has some of its own.
+    """
+    if line["method"] == BASE or line[["made_in_seconds", "seconds_per_question"]].isna().any():
+        return None
     debates = table[
         (table["method"] == BASE)
         & (table["model"] == line["teacher"])
         & (table["benchmark"] == line["benchmark"])
         & ~table["protocol"].isin(PROTOCOLS)
-        & table["seconds_per_question"].notna()
-    ]
-    if line["method"] == BASE or debates.empty or pd.isna(line["seconds_per_question"]):
-        return None
-    saved = debates["seconds_per_question"].iloc[0] - line["seconds_per_question"]
+    ].set_index("variant")["seconds_per_question"]
+    seconds = next((debates[name] for name in tables.lineage(line["variant"]) if name in debates), None)
+    saved = seconds - line["seconds_per_question"] if pd.notna(seconds) else 0
     return ceil(line["made_in_seconds"] / saved) if saved > 0 else None

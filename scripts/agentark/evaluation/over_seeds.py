@@ -50,7 +50,7 @@ def paired_over_seeds(values: np.ndarray, other: np.ndarray, groups: np.ndarray 
         difference=float(differences.mean()),
         low=max(-1.0, float(centre - quantile * error)),
         high=min(1.0, float(centre + quantile * error)),
-        p_value=float(2 * t.sf(abs(centre) / error, df)) if error else 1.0,
+        p_value=float(2 * t.sf(abs(centre) / error, df)) if error else float(centre == 0),
         detectable=float((quantile + t.ppf(POWER, df)) * error),
         n_better=int((by_question > 0).sum()),
         n_worse=int((by_question < 0).sum()),
@@ -58,14 +58,18 @@ def paired_over_seeds(values: np.ndarray, other: np.ndarray, groups: np.ndarray 
     )
 
 
-def _with(values: np.ndarray, groups: np.ndarray | None, *more: float) -> tuple[np.ndarray, np.ndarray]:
-    """The values and questions that have the same value under every seed, and the groups of all."""
+def _with(values: np.ndarray, groups: np.ndarray | None, *more: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """The values and questions that have the same value under every seed, the groups of all, and how many groups count.
+
+    Texts are few where they are shared: those of the added questions are none of them, and give no degrees of freedom.
+    """
     added = np.repeat(np.array(more, dtype=float)[:, None], values.shape[1], axis=1)
     own = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return np.vstack([values, added]), np.concatenate([own, own.max() + 1 + np.arange(len(more))])
+    n_groups = len(values) + len(more) if groups is None else int(own.max()) + 1
+    return np.vstack([values, added]), np.concatenate([own, own.max() + 1 + np.arange(len(more))]), n_groups
 
 
-def _crossed(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
+def _crossed(values: np.ndarray, groups: np.ndarray, n_groups: int) -> tuple[float, float, float]:
     """Mean of a table of questions and seeds, its standard error, and the degrees of freedom of that.
 
     The two-way layout of random effects without replication: with mean squares of questions, seeds and the rest, the
@@ -80,6 +84,7 @@ def _crossed(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, floa
     Args:
         values: (Q, S) float.
         groups: (Q,) int.
+        n_groups: how many of them were drawn.
 
     Source: Brennan 2001, Generalizability Theory, sections 2.3 and 6.1 (the p x i design); Satterthwaite 1946, An
     approximate distribution of estimates of variance components; Liang & Zeger 1986, Longitudinal data analysis using
@@ -89,7 +94,6 @@ def _crossed(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, floa
     mean = values.mean()
     by_question, by_seed = values.mean(axis=1) - mean, values.mean(axis=0) - mean
     by_group = np.bincount(groups, weights=by_question)
-    n_groups = len(by_group)
     if n_groups < 2:
         return mean, inf, 1  # of one text nothing is known about others
     df_groups, df_seeds = n_groups - 1, n_seeds - 1

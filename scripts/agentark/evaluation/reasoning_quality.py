@@ -4,6 +4,7 @@ What their single answers do on the way, counted without a judge; and how likely
 token by token behind the question. A perplexity is one of a tokenizer, bits a byte compare models of several.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from math import inf, log, sqrt
 from pathlib import Path
@@ -48,66 +49,83 @@ COLUMNS = {
 """What each is, in order."""
 
 
+class _Counts:
+    """What the answers of one arm do, in sums: a study has millions of answers."""
+
+    def __init__(self) -> None:
+        self.seeds: set[int] = set()
+        self.n: Counter[str] = Counter()
+        self.of_text: dict[str, list[int]] = {}
+        """Right equations and all, of each question or text."""
+
+    def add(self, row: EvaluationRow) -> None:
+        found = behaviours(row.output)
+        self.seeds.add(row.seed)
+        self.n.update(
+            answers=1,
+            steps=len(split_steps(row.output)),
+            checks=found.checks,
+            finds=found.finds_error,
+            mends=found.mends_error,
+        )
+        sums = self.of_text.setdefault(row.group or row.question_id, [0, 0])
+        sums[0] += found.right_equations
+        sums[1] += found.equations
+
+    def line(self) -> dict[str, object]:
+        n, answers = self.n, self.n["answers"]
+        sums = pd.DataFrame(self.of_text.values(), columns=["right", "equations"])
+        right, equations = sums.sum()
+        low, high = np.clip(_ratio_interval(sums, "right", "equations"), 0, 1) if equations else (None, None)
+        return {
+            "n_seeds": len(self.seeds),
+            "n": answers,
+            "steps_per_answer": n["steps"] / answers,
+            "equations_per_answer": equations / answers,
+            "right_equations_share": right / equations if equations else None,
+            "right_equations_low": low,
+            "right_equations_high": high,
+            "checks_share": n["checks"] / answers,
+            "finds_error_share": n["finds"] / answers,
+            "mends_error_share": n["mends"] / answers,
+        }
+
+
 def reasoning_table(
     arms: Arms, evaluations: Iterable[Path], perplexities: Iterable[Path], tables: Tables
 ) -> pd.DataFrame:
     """A line for each arm that answers alone, over its seeds, in the order of `arms`; `COLUMNS` in order."""
-    counted: dict[Arm, list[dict[str, object]]] = {}
+    counted: dict[Arm, _Counts] = {}
     for path in evaluations:
         for row in read_rows(path, EvaluationRow):
             if row.protocol == "single":
-                counted.setdefault(arm_of(row, tables, path), []).append(_counts(row))
+                counted.setdefault(arm_of(row, tables, path), _Counts()).add(row)
     likely: dict[Arm, list[dict[str, object]]] = {}
     for path in perplexities:
         for row in read_rows(path, PerplexityRow):
             likely.setdefault(arm_of(row, tables, path), []).append(_nats(row))
     frames = {arm: pd.DataFrame(rows) for arm, rows in likely.items()}
     bases = {(arm.benchmark, arm.model): frame for arm, frame in frames.items() if arm.name == BASE}
+
+    def likelihood(arm: Arm) -> dict[str, object]:
+        """A variant that changes how models answer has the perplexities of what it builds on."""
+        line = (arm._replace(variant=name) for name in tables.lineage(arm.variant))
+        found = next((one for one in line if one in frames), None)
+        return _likelihood(frames[found], bases.get((arm.benchmark, arm.model)), arm) if found else {}
+
     lines = [
         {
             "experiment": tables.experiment,
             **arm._asdict(),
             "method": arm.name,
             "recipe": recipe_of(arm, tables),
-            **_behaviour(pd.DataFrame(counted[arm])),
-            **(_likelihood(frames[arm], bases.get((arm.benchmark, arm.model)), arm) if arm in frames else {}),
+            **counted[arm].line(),
+            **likelihood(arm),
         }
         for arm in arms
         if arm in counted
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
-
-
-def _counts(row: EvaluationRow) -> dict[str, object]:
-    found = behaviours(row.output)
-    return {
-        "seed": row.seed,
-        "text": row.group or row.question_id,
-        "steps": len(split_steps(row.output)),
-        "equations": found.equations,
-        "right": found.right_equations,
-        "checks": found.checks,
-        "finds": found.finds_error,
-        "mends": found.mends_error,
-    }
-
-
-def _behaviour(answers: pd.DataFrame) -> dict[str, object]:
-    n_equations = answers["equations"].sum()
-    share = answers["right"].sum() / n_equations if n_equations else None
-    low, high = np.clip(_ratio_interval(answers, "right", "equations"), 0, 1) if n_equations else (None, None)
-    return {
-        "n_seeds": answers["seed"].nunique(),
-        "n": len(answers),
-        "steps_per_answer": answers["steps"].mean(),
-        "equations_per_answer": answers["equations"].mean(),
-        "right_equations_share": share,
-        "right_equations_low": low,
-        "right_equations_high": high,
-        "checks_share": answers["checks"].mean(),
-        "finds_error_share": answers["finds"].mean(),
-        "mends_error_share": answers["mends"].mean(),
-    }
 
 
 def _nats(row: PerplexityRow) -> dict[str, object]:
@@ -122,7 +140,7 @@ def _nats(row: PerplexityRow) -> dict[str, object]:
 
 
 def _likelihood(solutions: pd.DataFrame, base: pd.DataFrame | None, arm: Arm) -> dict[str, object]:
-    low, high = _ratio_interval(solutions, "bits", "bytes")
+    low, high = _ratio_interval(solutions.groupby("text")[["bits", "bytes"]].sum(), "bits", "bytes")
     line: dict[str, object] = {
         "solutions": solutions["question"].nunique(),
         # As the paper has it: of each solution, then averaged; a few hard ones can decide it.
@@ -137,7 +155,7 @@ def _likelihood(solutions: pd.DataFrame, base: pd.DataFrame | None, arm: Arm) ->
     if base is not None and arm.name != BASE:
         both = solutions.merge(base[["question", "bits"]], on="question", suffixes=("", "_base"))
         both["more"] = both["bits"] - both["bits_base"]
-        low, high = _ratio_interval(both, "more", "bytes")
+        low, high = _ratio_interval(both.groupby("text")[["more", "bytes"]].sum(), "more", "bytes")
         line |= {
             "bits_per_byte_vs_base": both["more"].sum() / both["bytes"].sum(),
             "bits_per_byte_vs_base_low": low,
@@ -146,13 +164,15 @@ def _likelihood(solutions: pd.DataFrame, base: pd.DataFrame | None, arm: Arm) ->
     return line
 
 
-def _ratio_interval(rows: pd.DataFrame, above: str, below: str) -> tuple[float, float]:
+def _ratio_interval(sums: pd.DataFrame, above: str, below: str) -> tuple[float, float]:
     """95 % interval of the sum of one column by that of another, for other questions, or texts where they share some.
 
-    All rows about one text, of all seeds, are one draw: the linearised ratio of sums, t with as many degrees of freedom
-    as there are draws less one (Cochran 1977, Sampling techniques, 6.4).
+    The linearised ratio of sums, t with as many degrees of freedom as there are draws less one (Cochran 1977, Sampling
+    techniques, 6.4).
+
+    Args:
+        sums: a row for each question or text, all seeds together: that is what was drawn.
     """
-    sums = rows.groupby("text")[[above, below]].sum()
     n, total = len(sums), sums[below].sum()
     if n < 2:
         return -inf, inf

@@ -1,7 +1,7 @@
 """Debates, votes and single answers as evaluation rows: the grader's verdict and what the answer cost."""
 
 from agentark.evaluation.text_scores import text_scores
-from agentark.grading.comparing import is_right, majority
+from agentark.grading.comparing import is_right
 from agentark.records.debates import SETTLER, Debate, Turn
 from agentark.records.evaluations import EvaluationRow
 
@@ -59,21 +59,11 @@ def evaluation_row(
 
 
 def _latency(turns: list[Turn]) -> float:
-    """Rounds follow one another, and so does whoever settles; all others of a round speak at the same time."""
-    slowest: dict[tuple[int, bool], float] = {}
+    """The longest way through the turns: each waits for those that it reads, and for the rounds before its own."""
+    ends: list[float] = []
     for turn in turns:
-        key = turn.round, turn.role == SETTLER
-        slowest[key] = max(slowest.get(key, 0.0), turn.latency_s)
-    return sum(slowest.values())
-
-
-def first_round_vote(debate: Debate) -> Debate:
-    """The majority vote of a debate's first round: what the same agents knew before they talked."""
-    turns = debate.round_turns(1)
-    return Debate(
-        question=debate.question,
-        teacher=debate.teacher,
-        protocol="first_round_vote",
-        turns=turns,
-        answer=majority([turn.answer for turn in turns], debate.question.gold_type),
-    )
+        before = list(zip(ends, turns, strict=False))
+        begins = [end for place, (end, other) in enumerate(before) if place in turn.reads or other.round < turn.round]
+        begins += ends if turn.role == SETTLER else []
+        ends.append(max(begins, default=0.0) + turn.latency_s)
+    return max(ends, default=0.0)

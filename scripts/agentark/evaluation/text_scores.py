@@ -4,6 +4,7 @@ F1 is SQuAD's. ROUGE (Lin 2004) is its F-measure by the `rouge_score` package, w
 them, the longest common subsequence. All are between 0 and 1.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from agentark.grading.comparing import token_f1
 
 if TYPE_CHECKING:
+    from nltk.stem.porter import PorterStemmer
     from rouge_score.rouge_scorer import RougeScorer
 
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL"}
@@ -31,4 +33,19 @@ def _scorer() -> "RougeScorer":
     # Takes a second to import, and most benchmarks have numbers or letters for answers.
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(list(ROUGE.values()), use_stemmer=True)
+    return RougeScorer(list(ROUGE.values()), tokenizer=_Words())
+
+
+class _Words:
+    """The package's own tokens for text in ASCII; it knows no other letters."""
+
+    def tokenize(self, text: str) -> list[str]:
+        words = re.sub(r"[\W_]+", " ", text.lower()).split()
+        return [_stemmer().stem(word) if len(word) > 3 else word for word in words]
+
+
+@cache
+def _stemmer() -> "PorterStemmer":
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()

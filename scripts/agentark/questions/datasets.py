@@ -51,6 +51,7 @@ def questions(
     """
     parts: dict[Split, list[Question]] = {}
     seen: set[str] = set()
+    part_of: dict[str, Split] = {}  # of a text that questions are about
     pools: dict[tuple[str, str | None], Iterator[Question]] = {}
     for part in PARTS:
         wanted: SplitSource | None = getattr(dataset, part)
@@ -65,7 +66,8 @@ def questions(
             question = next(pools[source], None)
             if question is None:
                 break
-            if question.question_id not in seen:
+            here = question.group is None or part_of.setdefault(question.group, part) == part
+            if here and question.question_id not in seen:
                 seen.add(question.question_id)
                 taken.append(msgspec.structs.replace(question, split=part))
         if not taken or (wanted.size is not None and len(taken) < wanted.size):
@@ -276,7 +278,9 @@ def _question(row: dict[str, Any], name: str, dataset: Dataset) -> Question:
     context = _text(row, dataset.context) + CONTEXT_END if dataset.context else ""
     text, choices = context + asked, _choices(row, dataset)
     raw = _field(row, dataset.gold)
-    golds = list(dict.fromkeys(_gold(one, dataset, choices) for one in (raw if isinstance(raw, list) else [raw])))
+    # Of several annotators some gave no answer.
+    given = [one for one in raw if one is not None and str(one).strip()] if isinstance(raw, list) else [raw]
+    golds = list(dict.fromkeys(_gold(one, dataset, choices) for one in given))
     if not golds:
         raise BadRowError(f"no gold answer in `{dataset.gold}`, as in a split without labels")
     if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, *golds, *(choices or [])])):
@@ -314,7 +318,10 @@ def _gold(raw: Any, dataset: Dataset, choices: list[str] | None) -> str:
 
 def _reasoning(row: dict[str, Any], dataset: Dataset) -> str | None:
     """None where this row has none: few sets have an explanation everywhere."""
-    written = _field(row, dataset.reasoning) if dataset.reasoning else None
+    try:
+        written = _field(row, dataset.reasoning) if dataset.reasoning else None
+    except BadRowError:
+        return None
     return _ANSWER.split(_CALCULATION.sub("", _plain(written)), maxsplit=1)[0].strip() or None if written else None
 
 

@@ -157,9 +157,14 @@ _WORD = re.compile(
 
 
 def _words(question: Question) -> list[str]:
-    """Words, numbers and operators, of the choices too: "Which of these is right?" is many questions."""
-    text = " ".join([question.question, *(question.choices or ())])
-    return _WORD.findall(text.casefold().replace("\u2212", "-"))
+    """Words, numbers and operators, of the choices too: "Which of these is right?" is many questions.
+
+    Questions about one text have it in common and are told apart by what they ask; what is asked about another text is
+    another question, whatever its words.
+    """
+    text = " ".join([question.question[question.context_chars :], *(question.choices or ())])
+    words = _WORD.findall(text.casefold().replace("\u2212", "-"))
+    return [f"{word} {question.group}" for word in words] if question.group else words
 
 
 def _phrases(words: Sequence[str], n: int) -> set[Phrase]:

@@ -56,7 +56,7 @@ SENTENCES = (
 N_DISTRACTORS = 20
 _NAME = re.compile(rf"\b(?:{'|'.join([*WOMEN, *MEN])})\b")
 # A full stop after a title or an initial ends no sentence, nor does that of 3.5.
-_END = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\b[A-Z])[.!?][\"')\]]?\s+(?=\S)")
+_END = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\b[A-Z])[.!?][\"')\]]?\s+(?=[^\sa-z])")
 
 
 def perturbed(questions: Iterable[Question], how: Perturbation) -> list[Question]:
@@ -84,6 +84,7 @@ def perturbed(questions: Iterable[Question], how: Perturbation) -> list[Question
                 question=text,
                 context_chars=len(context),
                 origin_id=question.question_id,
+                reasoning=None,  # it speaks of the question as it was
             )
         )
     return found

@@ -21,7 +21,7 @@ from agentark.engines.chat import Chat
 from agentark.engines.hosting import Host
 from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
-from agentark.evaluation.scoring import evaluation_row, first_round_vote
+from agentark.evaluation.scoring import evaluation_row
 from agentark.provenance import manifests
 from agentark.records.debates import Debate
 from agentark.records.evaluations import EvaluationRow
@@ -29,7 +29,7 @@ from agentark.records.files import read_rows, write_json, write_rows
 from agentark.records.questions import Question
 from agentark.running import stage
 from agentark.running.progress import Progress, say
-from agentark.traces.debate_statistics import Tally
+from agentark.traces.debate_statistics import Tally, first_round_vote
 from agentark.traces.extraction import verdicts_of
 
 
@@ -170,8 +170,9 @@ async def scored(
 
 
 def share(questions: list[Question], part: float) -> list[Question]:
-    """The same questions whatever their order in the file: those with the smallest ids."""
-    return sorted(questions, key=lambda question: question.question_id)[: round(len(questions) * part)]
+    """The same questions whatever their order in the file: those with the smallest ids. Of changed questions they are
+    those of the same ones."""
+    return sorted(questions, key=lambda one: one.origin_id or one.question_id)[: round(len(questions) * part)]
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from agentark.evaluation.scoring import evaluation_row, first_round_vote
+from agentark.evaluation.scoring import evaluation_row
 from agentark.provenance import manifests
 from agentark.records.debates import Debate
 from agentark.records.evaluations import EvaluationRow
 from agentark.records.files import read_rows, write_json, write_rows
 from agentark.running import stage
 from agentark.running.progress import say
-from agentark.traces.debate_statistics import Tally
+from agentark.traces.debate_statistics import Tally, first_round_vote
 from agentark.traces.extraction import verdicts_of
 
 

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 from agentark.config.datasets import Dataset
-from agentark.errors import UserError
 from agentark.provenance import manifests
-from agentark.questions import datasets, perturbing
+from agentark.questions import datasets
 from agentark.records.files import write_rows
 from agentark.records.quarantine import Quarantine
 from agentark.running import stage
@@ -27,10 +26,6 @@ def work(args: argparse.Namespace) -> None:
     rejected = Quarantine("rows", settings.rejected_share, f"datasets.{args.dataset}.rejected_share")
     parts = datasets.questions(args.dataset, settings, rejected, args.logs)
     rejected.judge(args.rejected)
-    if settings.perturb:
-        parts = {part: perturbing.perturbed(rows, settings.perturb) for part, rows in parts.items()}
-        if not any(parts.values()):
-            raise UserError(f"datasets.{args.dataset}.perturb: no question can be changed by `{settings.perturb}`")
     counts = {part: write_rows(args.out / f"{part}.jsonl", rows) for part, rows in parts.items()}
     manifests.write_manifest(
         args.out / "manifest.json",

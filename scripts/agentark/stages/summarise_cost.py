@@ -10,11 +10,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from agentark.config.tables import Tables
-from agentark.evaluation.arms import arm_of, read_arms
+from agentark.evaluation.arms import read_arms
 from agentark.evaluation.cost import cost, spent
 from agentark.evaluation.figures import colour, name
-from agentark.records.evaluations import EvaluationRow
-from agentark.records.files import read_rows, write_csv, write_svg
+from agentark.records.files import write_csv, write_svg
 from agentark.running import stage
 from agentark.running.progress import say
 
@@ -30,13 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> None:
     settings = stage.settings(args.config, Tables)
     evaluations = [args.run / path for path in settings.evaluations]
-    of_files = spent(args.run, evaluations)
-    behind = {
-        (arm_of(row, settings, path), row.seed): of_files[path]
-        for path in evaluations
-        for row in read_rows(path, EvaluationRow)
-    }
-    table = cost(read_arms(evaluations, settings), behind, settings)
+    table = cost(read_arms(evaluations, settings), spent(args.run, evaluations), settings)
     write_csv(args.out, table)
     write_svg(args.figure, plotted(table))
     say(f"cost         {settings.experiment}: {int(table['pareto'].eq(True).sum())} of {len(table)} arms on the front")

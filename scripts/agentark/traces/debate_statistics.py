@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from agentark.evaluation.scoring import first_round_vote
-from agentark.grading.comparing import answer_key, is_right
+from agentark.grading.comparing import answer_key, is_right, majority
 from agentark.grading.grades import Grade
 from agentark.records.debates import SOLVER, Debate, Turn
 from agentark.traces.extraction import followed, key_of, kind_of
@@ -126,6 +125,18 @@ class Tally:
                 for number in sorted(int(key.removeprefix("spoke_")) for key in n if key.startswith("spoke_"))
             },
         }
+
+
+def first_round_vote(debate: Debate) -> Debate:
+    """The majority vote of a debate's first round: what the same agents knew before they talked."""
+    turns = debate.round_turns(1)
+    return Debate(
+        question=debate.question,
+        teacher=debate.teacher,
+        protocol="first_round_vote",
+        turns=turns,
+        answer=majority([turn.answer for turn in turns], debate.question.gold_type),
+    )
 
 
 def _right(debate: Debate, known: Mapping[str | None, bool]) -> bool:

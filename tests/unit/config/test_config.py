@@ -75,6 +75,21 @@ def test_changed_questions_are_those_of_another_dataset() -> None:
         MINIMAL | {"datasets": MINIMAL["datasets"] | {"other": {"of": "gsm8k", "perturb": "irrelevant"}}}
     )
     assert (ready.datasets["other"].source, ready.datasets["other"].train) == ("openai/gsm8k", None)
+    other = {"of": "gsm8k", "perturb": "irrelevant", "test": 300}
+    fewer = study.load(MINIMAL | {"datasets": MINIMAL["datasets"] | {"other": other}}).datasets["other"]
+    assert (fewer.test.split, fewer.test.size) == ("test", 300)
+
+
+def test_changed_questions_are_scored_beside_the_ones_that_they_were_made_from() -> None:
+    changed = {"datasets": MINIMAL["datasets"] | {"renamed": {"of": "sums", "perturb": "names"}}}
+    assert study.load(MINIMAL | changed | {"benchmarks": ["sums", "renamed"]})
+    assert "benchmarks: `renamed` changes the questions of `sums`" in refusal(**changed, benchmarks=["renamed"])
+
+
+def test_a_student_of_the_study_can_have_learnt_from_a_ready_made_dataset() -> None:
+    taught = {"student": {"model": "small", "method": "rsft", "train_set": "gsm8k"}}
+    made = study.load(MINIMAL | {"models": MINIMAL["models"] | {"taught": taught}})
+    assert made.datasets["gsm8k"].train.split == "train"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +98,8 @@ def test_changed_questions_are_those_of_another_dataset() -> None:
         ({"of": "sum", "perturb": "names"}, "datasets.x.of: `sum` is no dataset; did you mean `sums`?"),
         ({"of": "x", "perturb": "names"}, "datasets.x.of: `x` is no dataset"),
         ({"of": "sums"}, "`of` and `perturb` belong together"),
-        ({"of": "sums", "perturb": "names", "train": 3}, "train: changed questions are only scored"),
+        ({"of": "sums", "perturb": "names", "seed": 3}, "datasets.x.seed: changed questions are those of `sums`"),
+        ({"of": ["sums"], "perturb": "names"}, "datasets.x.of: Input should be a valid string"),
         ({"of": "sums", "perturb": "name"}, "datasets.x.perturb: Input should be"),
     ],
 )

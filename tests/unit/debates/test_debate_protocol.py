@@ -323,8 +323,10 @@ def test_of_a_prompt_that_is_too_long_the_middle_of_its_context_is_cut(knows):
     assert turn.context_cut > 0
     assert window.n_refused <= (3 if knows else 20)
 
-    debate = with_chat("debate", Window(120), question=about(1000), agents=2, rounds=2, stop="none")
-    assert all(turn.context_cut for turn in debate.turns)
+    for layout in ("shared", "reference"):
+        debate = with_chat("debate", Window(120), question=about(1000), layout=layout, agents=2, rounds=2, stop="none")
+        assert len(debate.turns) == 5
+        assert all(turn.context_cut for turn in debate.turns)
     [whole] = with_chat("single", Window(2000), question=about(1000)).turns
     assert (whole.context_cut, "[...]" in whole.prompt) == (0, False)
 

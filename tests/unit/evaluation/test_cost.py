@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from agentark.evaluation.arms import read_arms
 from agentark.evaluation.cost import COLUMNS, Spent, cost, spent
 from agentark.provenance import manifests
 from agentark.records.evaluations import EvaluationRow
-from agentark.records.files import write_text
+from agentark.records.files import write_rows, write_text
 from agentark.stages import summarise_cost
 from tests.unit.evaluation.answers import TABLES, TRAINED, answers, arms_of, student
 
@@ -22,9 +23,12 @@ def teacher(protocol: str, verdicts: list[bool], seconds: float, calls: int) -> 
 
 
 def table(folder: Path, rows: list[EvaluationRow], made: Spent = MADE) -> pd.DataFrame:
-    arms = arms_of(folder, rows)
-    behind = {(arm, seed): made if arm.teacher else Spent({}, 1) for arm, seeds in arms.items() for seed in seeds}
-    found = cost(arms, behind, TABLES)
+    # Students' rows in a file of their own: what stands behind rows is known by file.
+    by_file = {True: folder / "students.jsonl", False: folder / "others.jsonl"}
+    for trained, path in by_file.items():
+        write_rows(path, [row for row in rows if (row.teacher is not None) == trained])
+    arms = read_arms(by_file.values(), TABLES)
+    found = cost(arms, {by_file[True]: made, by_file[False]: Spent({}, 1)}, TABLES)
     assert found.columns.tolist() == list(COLUMNS)
     return found.set_index(["model", "method", "protocol"])
 
@@ -58,6 +62,19 @@ def test_a_student_that_is_no_cheaper_never_pays(tmp_path: Path) -> None:
     assert table(tmp_path, unknown).loc["m", "rsft", "single"].isna()["pays_after_questions"]
 
 
+def test_a_students_debates_are_those_of_its_variant(tmp_path: Path) -> None:
+    long = {"variant": "long"}
+    rows = [*teacher("debate", HALF, 8.0, 7), *answers(HALF, model="t", protocol="debate", seconds=80.5, **long)]
+    rows += [row for how in ({}, long, {"variant": "longer"}) for row in student("rsft", HALF, seconds=0.5, **how)]
+    found = table(tmp_path, rows).loc["m", "rsft", "single"].set_index("variant")["pays_after_questions"]
+    assert found.to_dict() == {"main": 20, "long": 2, "longer": 2}
+
+
+def test_a_student_of_which_nothing_was_recorded_does_not_pay(tmp_path: Path) -> None:
+    line = table(tmp_path, ROWS, Spent({}, 1)).loc["m", "rsft", "single"]
+    assert line[["made_in_seconds", "pays_after_questions"]].isna().all()
+
+
 def test_the_front_has_what_nothing_beats_in_both(tmp_path: Path) -> None:
     rows = [*ROWS, *teacher("first_round_vote", HALF, 0.0, 3)]
     found = table(tmp_path, rows)["pareto"]
@@ -67,8 +84,7 @@ def test_the_front_has_what_nothing_beats_in_both(tmp_path: Path) -> None:
 
 def test_seconds_of_several_accelerators_are_those_of_all(tmp_path: Path) -> None:
     arms = arms_of(tmp_path, ROWS[:2])
-    (arm,) = arms
-    assert cost(arms, {(arm, 0): Spent({}, 4)}, TABLES)["seconds_per_question"].tolist() == [2.0]
+    assert cost(arms, {tmp_path / "rows.jsonl": Spent({}, 4)}, TABLES)["seconds_per_question"].tolist() == [2.0]
 
 
 def made(run: Path, name: str, kind: str, parents: list[str], **record: object) -> None:

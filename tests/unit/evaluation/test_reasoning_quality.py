@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from statsmodels.formula.api import wls
 
-from agentark.evaluation.reasoning_quality import COLUMNS
+from agentark.evaluation.arms import read_arms
+from agentark.evaluation.reasoning_quality import COLUMNS, reasoning_table
 from agentark.records.evaluations import PerplexityRow
 from agentark.records.files import write_rows
 from agentark.stages import summarise_reasoning
@@ -84,3 +85,12 @@ def test_how_likely_worked_solutions_are(tmp_path: Path) -> None:
     )
     found = [student[f"bits_per_byte_vs_base_{end}"] * log(2) for end in ("low", "high")]
     assert found == pytest.approx(fit.conf_int().loc["Intercept"].tolist(), rel=1e-4)
+
+
+def test_a_variant_that_answers_otherwise_has_the_perplexities_of_what_it_builds_on(tmp_path: Path) -> None:
+    rows = [row(i, True, variant=variant) for i in range(3) for variant in ("main", "long")]
+    arms_of(tmp_path, rows)
+    write_rows(tmp_path / "nats.jsonl", solved([2.0, 4.0, 6.0]))
+    arms = read_arms([tmp_path / "rows.jsonl"], TABLES)
+    found = reasoning_table(arms, [tmp_path / "rows.jsonl"], [tmp_path / "nats.jsonl"], TABLES)
+    assert found[["variant", "solutions"]].values.tolist() == [["main", 3], ["long", 3]]

@@ -8,12 +8,13 @@ from scipy.stats import t
 
 from agentark.evaluation.comparisons import compare
 from agentark.evaluation.over_seeds import interval
-from agentark.evaluation.scoring import evaluation_row, first_round_vote
+from agentark.evaluation.scoring import evaluation_row
 from agentark.evaluation.statistics import wilson
 from agentark.evaluation.summary import COLUMNS, as_text, headline, summary
 from agentark.records.debates import AGGREGATOR, SETTLER, SOLVER, Debate, Turn
 from agentark.records.evaluations import EvaluationRow
 from agentark.records.questions import Question
+from agentark.traces.debate_statistics import first_round_vote
 from tests.unit.evaluation.answers import TABLES, TRAINED, answers, arms_of, row, student
 
 
@@ -169,6 +170,15 @@ def test_a_debate_is_scored_by_what_it_settled_on_and_its_vote_apart() -> None:
     assert (vote.correct, vote.answer, vote.calls) == (False, "8", 3)
     # The slowest of each round, and then the aggregator.
     assert (scored.latency_s, vote.latency_s) == (3 + 4 + 1, 3)
+
+
+def test_an_agent_that_reads_another_of_its_round_speaks_after_it() -> None:
+    question = Question(question_id="q", dataset="b", split="test", question="?", gold="9", gold_type="number")
+    said = {"round": 1, "prompt": "", "reply": "", "answer": "9", "latency_s": 2}
+    spoken = [Turn(agent=i, reads=[0] if i == 1 else [], **said) for i in range(3)]
+    debate = Debate(question=question, teacher="m", protocol="mav", turns=spoken, answer="9")
+    scored = evaluation_row(debate, model="m", variant="main", recipe=None, seconds=1.0, seed=0)
+    assert scored.latency_s == 4
 
 
 def test_the_method_of_an_answer_is_the_last_training_of_its_recipe() -> None:

@@ -30,3 +30,8 @@ def test_the_nearest_of_several_answers_counts() -> None:
 @pytest.mark.parametrize("answer", [None, "", "?!"])
 def test_no_answer_has_nothing_of_gold(answer: str | None) -> None:
     assert text_scores(answer, ["a cat"]) == dict.fromkeys(METRICS, 0.0)
+
+
+@pytest.mark.parametrize("text", ["\u5317\u4eac", "caf\u00e9", "\u041c\u043e\u0441\u043a\u0432\u0430 2024"])
+def test_the_same_words_of_any_alphabet_are_the_same(text: str) -> None:
+    assert text_scores(text, [text])["rouge1"] == text_scores(text, [text])["rouge_l"] == 1

@@ -185,6 +185,29 @@ def test_a_row_with_several_questions_about_one_text(tmp_path: Path) -> None:
     assert who.group == why.group is not None
 
 
+def test_a_question_that_some_annotators_left_out_keeps_the_others(tmp_path: Path) -> None:
+    rows = [{"question": "Who?", "answer": ["", "Ann", None], "exp": "It says so. #### Ann"}]
+    rows += [{"question": "Where?", "answer": ["Rome"]}, {"question": "When?", "answer": ["", None], "exp": None}]
+    dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), gold_type="text", reasoning="exp", test={})
+    rejected = Quarantine("rows", 1, "key")
+    found = sorted(datasets.questions("s", dataset, rejected)["test"], key=lambda row: row.gold)
+    assert [(row.golds, row.reasoning) for row in found] == [(["Ann"], "It says so."), (["Rome"], None)]
+    assert len(rejected) == 1
+
+
+def test_all_questions_about_one_text_are_in_one_part(tmp_path: Path) -> None:
+    rows = [paper([f"{word} {i}?" for word in ("Who", "Why", "Where")], [f"a{i}", "b", "c"]) for i in range(8)]
+    for number, row in enumerate(rows):
+        row["sections"].append([f"Paper {number}", []])
+    dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), **PAPERS, gold_type="text", train={}, test=7)
+    parts = questions("s", dataset)
+    texts = {part: {row.group for row in parts[part]} for part in ("train", "test")}
+    assert len(parts["test"]) == 7
+    assert len(texts["test"]) == 3
+    assert not texts["train"] & texts["test"]
+    assert len(parts["train"]) == 15  # the rest of the third text is in no part
+
+
 def test_lists_that_do_not_belong_together_are_rejected(tmp_path: Path) -> None:
     rows = [paper(["Who?", "Why?"], ["Ann"]), paper(["Who?"], ["Ann"])]
     dataset = Dataset(source=jsonl(tmp_path / "q.jsonl", rows), **PAPERS, gold_type="text", test={})

@@ -150,6 +150,20 @@ def test_the_config_says_what_becomes_of_them(tmp_path: Path, capsys: pytest.Cap
     assert "nothing is left" in capsys.readouterr().err
 
 
+def test_questions_about_one_text_are_told_apart_by_what_they_ask() -> None:
+    text = f"{DUCKS} {TRAIN}\n\n"
+
+    def about(asked: str, group: str) -> Question:
+        return question(text + asked, context_chars=len(text), group=group)
+
+    train = [about("Who buys the eggs at the market?", "one"), about("Where does the train arrive at last?", "one")]
+    other = about("Who buys the eggs at the market?", "two")
+    again = about("Who buys the eggs at the market ?", "one")
+    assert list(overlaps([*train, other], [])) == []
+    assert [found.reason for found in overlaps([*train, again], [])] == ["same words"]
+    assert [found.reason for found in overlaps(train, [again])] == ["same words"]
+
+
 @needs_shared
 def test_debates_over_gsm8k_test_questions_are_all_caught() -> None:
     settings = Dataset(source=str(SHARED / "questions/gsm8k/test.jsonl"), test={"size": None})

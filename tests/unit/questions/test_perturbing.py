@@ -9,8 +9,10 @@ import pytest
 from agentark.config.datasets import Dataset
 from agentark.questions.datasets import questions as questions_of
 from agentark.questions.perturbing import MEN, N_DISTRACTORS, SENTENCES, WOMEN, perturbed
+from agentark.records.files import read_rows, write_rows
 from agentark.records.quarantine import Quarantine
 from agentark.records.questions import Question, question_id
+from agentark.stages import change_questions
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 TEXT = "Mary has 3 pears and Tom has 2.5 pears. Mary gives Tom one of hers. How many pears has she left?"
@@ -84,3 +86,28 @@ def test_half_of_gsm8k_names_persons_that_can_be_renamed() -> None:
     clean = {row.question_id: row for row in rows}
     for row in changed:
         assert re.findall(r"\d+", row.question) == re.findall(r"\d+", clean[row.origin_id].question)
+
+
+def test_the_stage_changes_the_first_questions_of_the_other_dataset(tmp_path: Path, capsys) -> None:
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "manifest.json").write_text("{}")
+    rows = [question(f"Mary has {i} pears. How many has she?") for i in range(3)] + [question("What is 1 + 1?")]
+    write_rows(tmp_path / "clean" / "test.jsonl", rows)
+    write_rows(tmp_path / "clean" / "validation.jsonl", [])
+
+    def change(size: int | None) -> int:
+        settings = Dataset(source="x", of="clean", perturb="names", test={"size": size})
+        (tmp_path / "dataset.json").write_text(settings.model_dump_json())
+        given = f"--config {tmp_path}/dataset.json --dataset renamed --clean {tmp_path}/clean --out {tmp_path}/renamed"
+        return change_questions.main(given.split())
+
+    assert change(2) == 0
+    assert [row.origin_id for row in read_rows(tmp_path / "renamed" / "test.jsonl", Question)] == [
+        row.question_id for row in rows[:2]
+    ]
+    assert change(None) == 0
+    changed = list(read_rows(tmp_path / "renamed" / "test.jsonl", Question))
+    assert [row.dataset for row in changed] == ["renamed"] * 3  # nobody is named in the fourth
+    assert "3 test (1 cannot be changed so)" in capsys.readouterr().err
+    assert change(5) == 1
+    assert "datasets.renamed.test: 5 questions asked for, and `clean` has 4" in capsys.readouterr().err

@@ -83,6 +83,7 @@ class Ask:
         """So much is left of what the question is about."""
         self._n_choices = len(question.choices) if question.choices else None
         self._said: dict[int, _Said] = {}
+        self._asked_with: dict[int, str] = {}
         self._times_asked: Counter[tuple[int, int, str]] = Counter()
 
     def transcript(self) -> list[Turn]:
@@ -136,7 +137,7 @@ class Ask:
         left = list(reads)
         shown = {id(turn): (show or visible)(turn) or NO_REPLY for turn in left}
         while True:
-            kept = self._context_chars
+            kept, text = self._context_chars, self._text
             messages = self._messages(task, own, left, shown)
             reply = await member.chat(messages, sampling)
             if not reply.overflow or self._overflow == "fail":
@@ -177,6 +178,7 @@ class Ask:
         depth = 1 + max((self._said[id(read)].place[1] for read in left if read.round == round), default=-1)
         place = (round, depth, agent == AGGREGATOR, agent, role, sampling.seed)
         self._said[id(turn)] = _Said(turn, left, place)
+        self._asked_with[id(turn)] = text
         return turn
 
     async def _shortened(self, text: str, agent: int, round: int) -> str | None:
@@ -186,6 +188,14 @@ class Ask:
         except QuestionFailedError:
             return None
         return short if (short := visible(turn)) and len(short) < len(text) else None
+
+    def _prompt_of(self, turn: Turn) -> str:
+        """What an earlier turn answered; once the context had to be cut, without it: the new prompt has the rest."""
+        question = self.question
+        if self._context_chars == question.context_chars:
+            return turn.prompt
+        asked = question_text(question.question[question.context_chars :], question.choices)
+        return turn.prompt.replace(self._asked_with[id(turn)], asked)
 
     @property
     def _text(self) -> str:
@@ -212,7 +222,7 @@ class Ask:
             return [{"role": "user", "content": text}]
         dialogue: list[Message] = []
         for turn in own:
-            dialogue.append({"role": "user", "content": turn.prompt})
+            dialogue.append({"role": "user", "content": self._prompt_of(turn)})
             dialogue.append({"role": "assistant", "content": visible(turn) or NO_REPLY})
         return [*dialogue, {"role": "user", "content": "\n\n".join([*blocks, self._text, task])}]
 
