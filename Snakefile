@@ -32,6 +32,9 @@ include: "workflow/rules/targets.smk"
 localrules:
     freeze_settings,
     summarise,
+    summarise_cost,
+    summarise_reasoning,
+    summarise_robustness,
     summarise_debates,
     summarise_sets,
     summarise_sft,
