@@ -18,6 +18,7 @@ from agentark.config.evaluation import Evaluation
 from agentark.config.experiments import Experiment
 from agentark.config.grpo import Grpo, Guards
 from agentark.config.hardware import Hardware, Size
+from agentark.config.lm_eval import LmEval
 from agentark.config.models import Member, Model, Server, Taught
 from agentark.config.prm import Prm, PrmStage
 from agentark.config.section import Section
@@ -172,6 +173,7 @@ def key_tables() -> str:
         ("grpo", Grpo),
         ("grpo.guards", Guards),
         ("evaluation", Evaluation),
+        ("lm_eval", LmEval),
         ("variants.NAME", Variant),
         ("experiments.NAME", Experiment),
         ("hardware", Hardware),

@@ -18,8 +18,8 @@ from agentark.config.hardware import Hardware
 ROOT = Path(__file__).parents[2]
 TOP_LEVEL = (
     "snakemake torch transformers trl peft deepspeed datasets pandas accelerate gguf reasoning_gym "
-    "math_verify statsmodels scipy matplotlib pyarrow zstandard httpx tenacity pydantic msgspec yaml safetensors "
-    "huggingface_hub"
+    "math_verify lm_eval rouge_score statsmodels scipy matplotlib pyarrow zstandard httpx tenacity pydantic msgspec "
+    "yaml safetensors huggingface_hub"
 ).split()
 
 

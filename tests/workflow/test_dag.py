@@ -283,6 +283,15 @@ def test_changed_questions_are_asked_and_compared(copy: Checkout) -> None:
     assert not {"make_questions", "find_overlap", "hold_debates", "train_sft"} & counts.keys()
 
 
+def test_tasks_of_the_harness_are_asked_of_every_student(copy: Checkout) -> None:
+    (copy.folder / "tasks.json").write_text(json.dumps({"lm_eval": {"tasks": ["truthfulqa_mc2", "arc_easy"]}}))
+    given = ["--configfile", "config/demo.yaml", "tasks.json"]
+    counts = copy.would_run(*given)
+    tables = {"summarise": 1, "summarise_cost": 1, "summarise_reasoning": 1, "plot_accuracy": 1}
+    new = {"evaluate_by_lm_eval": 1, "evaluate_student_by_lm_eval": 3, "freeze_settings": 2}
+    assert {rule: n for rule, n in counts.items() if rule != "all"} == tables | new
+
+
 def test_perplexity_is_measured_where_it_is_asked_for(copy: Checkout) -> None:
     solved = {"datasets": {"chain_sum": {"reasoning": "answer"}}, "evaluation": {"perplexity_questions": 5}}
     (copy.folder / "solved.json").write_text(json.dumps(solved))

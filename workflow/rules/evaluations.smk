@@ -74,6 +74,65 @@ rule evaluate_student:
         " --seed {wildcards.seed} --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
 
 
+rule evaluate_by_lm_eval:
+    """Score {wildcards.model}, untrained, by tasks of lm-evaluation-harness."""
+    input:
+        settings=made("settings/lm_eval.json"),
+        engine=made("settings/engine.json"),
+        model=made("models/{model}/manifest.json"),
+    output:
+        rows="results/{run}/lm_eval/base/{model}.jsonl",
+        manifest="results/{run}/lm_eval/base/{model}.manifest.json",
+    log:
+        "results/{run}/logs/evaluate_by_lm_eval/{model}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_by_lm_eval/{model}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        **needs("generate", lambda wildcards: [wildcards.model], hours=12),
+    params:
+        code=code_digest("evaluate_by_lm_eval"),
+        variant=variant_name(),
+    shell:
+        "python -m agentark.running.launch --gpus {resources.devices}"
+        " agentark.stages.evaluate_by_lm_eval --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --name {wildcards.model:q} --variant {params.variant} --seed 0"
+        " --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
+
+
+rule evaluate_student_by_lm_eval:
+    """Score the {wildcards.recipe} student of {wildcards.student} by tasks of lm-evaluation-harness."""
+    input:
+        settings=made("settings/lm_eval.json"),
+        engine=made("settings/engine.json"),
+        model=made(
+            "students/{recipe}/{teacher}/{train_set}/{student}/{seed}/manifest.json"
+        ),
+    output:
+        rows="results/{run}/lm_eval/{recipe}/{teacher}/{train_set}/{student}/{seed}.jsonl",
+        manifest="results/{run}/lm_eval/{recipe}/{teacher}/{train_set}/{student}/{seed}.manifest.json",
+    log:
+        "results/{run}/logs/evaluate_student_by_lm_eval/{recipe}/{teacher}/{train_set}/{student}/{seed}.log",
+    benchmark:
+        "results/{run}/benchmarks/evaluate_student_by_lm_eval/{recipe}/{teacher}/{train_set}/{student}/{seed}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        **needs("generate", the_student, hours=12),
+    params:
+        code=code_digest("evaluate_by_lm_eval"),
+        variant=variant_name(),
+    shell:
+        "python -m agentark.running.launch --gpus {resources.devices}"
+        " agentark.stages.evaluate_by_lm_eval --config {input.settings:q} --engine {input.engine:q}"
+        " --model {input.model:q} --name {wildcards.student:q} --variant {params.variant} --recipe {wildcards.recipe}"
+        " --teacher {wildcards.teacher:q} --train-set {wildcards.train_set:q} --seed {wildcards.seed}"
+        " --out {output.rows:q} --manifest {output.manifest:q} --log {log:q}"
+
+
 rule measure_perplexity:
     """How likely worked solutions of {wildcards.benchmark} are under {wildcards.model}, untrained."""
     input:

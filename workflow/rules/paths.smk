@@ -195,16 +195,15 @@ def files_of(part, pattern):
 
 def evaluations_of(part, suffix="jsonl"):
     """Every evaluation of a part of the study: untrained models, students, imported debates."""
-    students = "{recipe}/{teacher}/{train_set}/{student}/{seed}/{benchmark}"
-    return [
-        file
-        for kind in (
-            "base/{untrained}/{benchmark}",
-            students,
-            "debate/{logger}/{logged}",
-        )
-        for file in files_of(part, f"evaluations/{kind}.{suffix}")
+    student = "{recipe}/{teacher}/{train_set}/{student}/{seed}"
+    kinds = [
+        "evaluations/base/{untrained}/{benchmark}",
+        f"evaluations/{student}/{{benchmark}}",
+        "evaluations/debate/{logger}/{logged}",
     ]
+    if CONFIG.lm_eval.tasks:
+        kinds += ["lm_eval/base/{student}", f"lm_eval/{student}"]
+    return [file for kind in kinds for file in files_of(part, f"{kind}.{suffix}")]
 
 
 def perplexities_of(part, suffix="jsonl"):

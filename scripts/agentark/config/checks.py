@@ -85,6 +85,13 @@ def logs(config: "Config") -> None:
             raise ValueError(f"debates.logs: {path} stands twice, and would be two teachers that are one")
 
 
+def tasks(config: "Config") -> None:
+    """They share tables with the benchmarks."""
+    for name in config.lm_eval.tasks:
+        if name in config.every("benchmarks"):
+            raise ValueError(f"lm_eval.tasks: `{name}` is the name of a benchmark too: call the dataset otherwise")
+
+
 def perplexity(config: "Config") -> None:
     """It needs worked solutions."""
     for name in (MAIN, *config.variants):

@@ -20,6 +20,7 @@ from agentark.config.evaluation import Evaluation
 from agentark.config.experiments import AXES, Experiment
 from agentark.config.grpo import Grpo
 from agentark.config.hardware import Hardware
+from agentark.config.lm_eval import LmEval
 from agentark.config.messages import explain
 from agentark.config.methods import Method
 from agentark.config.models import Member, Model, Taught, Team
@@ -65,6 +66,7 @@ class Config(Section):
     prm: Prm = Field(Prm(), description="process reward model")
     grpo: Grpo = Field(Grpo(), description="PAD")
     evaluation: Evaluation = Field(Evaluation(), description="evaluation")
+    lm_eval: LmEval = Field(LmEval(), description="tasks of lm-evaluation-harness")
     prm_evaluation: PrmEvaluation = Field(PrmEvaluation(), description="how reward models are measured")
     variants: dict[str, Variant] = Field(
         default_factory=dict, description="settings that differ from the run's, by the variant's name"
@@ -134,6 +136,7 @@ class Config(Section):
         checks.parts(self)
         checks.logs(self)
         checks.perplexity(self)
+        checks.tasks(self)
         return self
 
     def _varied(self, name: str) -> "Config":

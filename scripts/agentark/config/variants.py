@@ -21,6 +21,7 @@ SHARED = {
         ("teachers", "students", "train_sets", "benchmarks", "methods", "seeds"),
         "a variant changes settings; which models, sets, methods and seeds it is run with is said by an experiment",
     ),
+    "lm_eval": "models of all variants are scored on the same tasks",
     "prm_evaluation": "reward models of all variants are measured in one way",
     "hardware": "hardware changes no result, so it cannot tell variants apart",
 }

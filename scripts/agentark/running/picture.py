@@ -34,6 +34,8 @@ STAGES = {
         "evaluate_base",
         "evaluate_student",
         "evaluate_imported_debates",
+        "evaluate_by_lm_eval",
+        "evaluate_student_by_lm_eval",
         "measure_perplexity",
         "measure_perplexity_of_student",
     ),

@@ -193,6 +193,7 @@ def test_every_error_is_reported_at_once() -> None:
             "teachers: `big` is not under `models` or `teams`",
         ),
         ({"debates": {"source": "import", "logs": "a.json", "shards": 2}}, "are one shard; leave it out"),
+        ({"lm_eval": {"tasks": ["sums"]}}, "lm_eval.tasks: `sums` is the name of a benchmark too"),
         ({"evaluation": {"perplexity_questions": 5}}, "no benchmark has worked solutions; name their field"),
         ({"debates": {"logs": "a.json"}}, "logs: they are read with `source: import` alone; add it"),
         (
