@@ -29,21 +29,6 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/targets.smk"
 
 
-localrules:
-    freeze_settings,
-    summarise,
-    summarise_cost,
-    summarise_reasoning,
-    summarise_robustness,
-    summarise_debates,
-    summarise_sets,
-    summarise_sft,
-    summarise_prm,
-    summarise_pad,
-    summarise_verification,
-    plot_accuracy,
-
-
 rule all:
     """Everything a user opens."""
     default_target: True

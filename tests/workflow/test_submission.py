@@ -16,7 +16,11 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 ROOT = Path(__file__).parents[2]
-LOCAL = re.search(r"localrules:\n((?: +\w+,\n)+)", (ROOT / "Snakefile").read_text())[1].replace(",", "").split()
+LOCAL = (
+    re.search(r"localrules:\n((?: +\w+,\n)+)", (ROOT / "workflow/rules/resources.smk").read_text())[1]
+    .replace(",", "")
+    .split()
+)
 PARTITIONS = read_partition_file(ROOT / "profiles" / "slurm" / "partitions.yaml")
 
 

@@ -92,3 +92,19 @@ def refuse_too_few_gpus():
                     f"hardware.sizes asks for {wanted} GPUs to {role} {name}, and this run may use {limit} (resources: "
                     f"gpu); raise that, and give the cluster's profile with --workflow-profile, not --profile"
                 )
+
+
+# These take seconds, and run where Snakemake does.
+localrules:
+    freeze_settings,
+    summarise,
+    summarise_cost,
+    summarise_reasoning,
+    summarise_robustness,
+    summarise_debates,
+    summarise_sets,
+    summarise_sft,
+    summarise_prm,
+    summarise_pad,
+    summarise_verification,
+    plot_accuracy,
