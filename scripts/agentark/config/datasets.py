@@ -74,7 +74,7 @@ class Dataset(Section):
     )
     of: str | None = Field(
         None,
-        description="the dataset whose questions these are, changed by `perturb`; it has all that is not named here",
+        description="the dataset whose held-out questions these are, changed by `perturb`",
     )
     perturb: Perturbation | None = Field(
         None,

@@ -17,7 +17,7 @@ import pandas as pd
 from agentark.config.tables import Tables
 from agentark.evaluation.arms import BASE, PROTOCOLS, Answers, Arms, recipe_of
 from agentark.evaluation.summary import ARM_COLUMNS
-from agentark.provenance.lineage import Artefact, artefacts
+from agentark.provenance.lineage import Artefact, artefacts, makers_of_files
 
 STEPS = {
     "debates": "debates",
@@ -86,7 +86,7 @@ def spent(run: Path, evaluations: Iterable[Path]) -> dict[Path, Spent]:
 
     A job that several students share, as the debates, counts in full for each: so much would one of them alone cost.
     """
-    makers = {file: one for one in artefacts(run) for file in (one.path, *one.files)}
+    makers = makers_of_files(artefacts(run))
     return {path: _spent(makers.get(path.resolve()), makers) for path in evaluations}
 
 

@@ -32,7 +32,7 @@ def evaluation_row(
     question, answer, turns = debate.question, debate.answer, debate.turns
     return EvaluationRow(
         model=model,
-        method=recipe.rpartition("-")[2] if recipe else "base",
+        method=method_of(recipe),
         recipe=recipe,
         variant=variant,
         teacher=teacher,
@@ -56,6 +56,11 @@ def evaluation_row(
         seconds=seconds,
         seed=seed,
     )
+
+
+def method_of(recipe: str | None) -> str:
+    """The last training of a recipe; `base` is untrained."""
+    return recipe.rpartition("-")[2] if recipe else "base"
 
 
 def _latency(turns: list[Turn]) -> float:

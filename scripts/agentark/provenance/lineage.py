@@ -46,7 +46,7 @@ def artefacts(results: Path) -> list[Artefact]:
     found = [Artefact(path, read_manifest(path)) for path in sorted(paths) if "kept" not in path.parts]
     if not found:
         raise UserError(f"{results}: no manifest there; give the folder of a run, for example results/demo")
-    makers = _makers(found)
+    makers = makers_of_files(found)
     ordered: dict[Path, Artefact] = {}
 
     def visit(artefact: Artefact) -> None:
@@ -61,7 +61,7 @@ def artefacts(results: Path) -> list[Artefact]:
     return list(ordered.values())
 
 
-def _makers(found: list[Artefact]) -> dict[Path, Artefact]:
+def makers_of_files(found: list[Artefact]) -> dict[Path, Artefact]:
     """Which artefact a file belongs to."""
     return {file: artefact for artefact in found for file in (artefact.path, *artefact.files)}
 
@@ -101,7 +101,7 @@ def chain(artefact: Path) -> list[str]:
     root = next((folder for folder in artefact.parents if (folder / "settings").is_dir()), None)
     if root is None:
         raise UserError(f"{artefact}: not in the folder of a run; give a file below results/RUN")
-    makers = _makers(artefacts(root))
+    makers = makers_of_files(artefacts(root))
     if artefact not in makers:
         raise UserError(f"{artefact}: no manifest speaks of it; give a manifest, or a file that one names")
     lines: list[str] = []

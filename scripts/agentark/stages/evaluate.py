@@ -21,6 +21,7 @@ from agentark.engines.chat import Chat
 from agentark.engines.hosting import Host
 from agentark.engines.opening import open_models, watched
 from agentark.errors import UserError
+from agentark.evaluation import asked
 from agentark.evaluation.scoring import evaluation_row
 from agentark.provenance import manifests
 from agentark.records.debates import Debate
@@ -39,12 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", required=True, help="NAME=MANIFEST of the model, or of a team's models")
     parser.add_argument("--team", type=Path, help="frozen team of a teacher: score its protocol and votes as well")
     parser.add_argument("--debates", type=Path, help="frozen debate settings, with --team")
-    parser.add_argument("--name", required=True, help="model or team in the config that this is, or was trained from")
-    parser.add_argument("--variant", default="main", help="whose settings it was made with")
-    parser.add_argument("--recipe", help="its trainings, one after another, joined by `-`; without it, it is untrained")
-    parser.add_argument("--teacher", help="whose debates it was trained on")
-    parser.add_argument("--train-set", help="dataset it was trained on")
-    parser.add_argument("--seed", type=int, required=True, help="training seed")
+    asked.add_arguments(parser)
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--held", type=Path, help="the debates that a team held here")
@@ -132,8 +128,7 @@ async def scored(
         return [done[question.question_id] for question in some], time.monotonic() - started
 
     def score(debates: list[Debate], seconds: float) -> None:
-        who = {name: getattr(args, name) for name in ("variant", "recipe", "teacher", "train_set", "seed")}
-        rows.extend(evaluation_row(row, model=args.name, **who, seconds=seconds / len(debates)) for row in debates)
+        rows.extend(evaluation_row(row, **asked.who(args), seconds=seconds / len(debates)) for row in debates)
 
     if args.name in models:
         once = Debates(

@@ -7,7 +7,9 @@ from agentark.config.engine import Engine
 from agentark.config.lm_eval import LmEval
 from agentark.engines import local_models
 from agentark.errors import UserError
+from agentark.evaluation import asked
 from agentark.evaluation.harness import rows_of_task
+from agentark.evaluation.scoring import method_of
 from agentark.provenance import manifests
 from agentark.records.files import write_rows
 from agentark.running import stage
@@ -18,12 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--engine", type=Path, required=True, help="frozen engine settings, JSON")
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model")
-    parser.add_argument("--name", required=True, help="model in the config that this is, or was trained from")
-    parser.add_argument("--variant", default="main", help="whose settings it was made with")
-    parser.add_argument("--recipe", help="its trainings, one after another, joined by `-`; without it, it is untrained")
-    parser.add_argument("--teacher", help="whose debates it was trained on")
-    parser.add_argument("--train-set", help="dataset it was trained on")
-    parser.add_argument("--seed", type=int, required=True, help="training seed")
+    asked.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last")
     # Tasks read their questions from the Hub.
@@ -45,14 +42,14 @@ def work(args: argparse.Namespace) -> None:
         )
     folder = manifests.model_folder(args.model)
     model = local_models.open_model(folder, local_models.faster_dtype()).to(local_models.device())
-    asked = HFLM(
+    harness = HFLM(
         pretrained=model,
         tokenizer=local_models.open_tokenizer(folder),
         batch_size=settings.batch_size,
         max_length=min(engine.max_model_len, model.config.get_text_config().max_position_embeddings),
     )
     found = simple_evaluate(
-        asked,
+        harness,
         tasks=settings.tasks,
         task_manager=known,
         limit=settings.limit,
@@ -60,8 +57,7 @@ def work(args: argparse.Namespace) -> None:
         apply_chat_template=settings.chat_template,
         bootstrap_iters=0,
     )
-    who = {name: getattr(args, name) for name in ("variant", "recipe", "teacher", "train_set", "seed")}
-    who |= {"model": args.name, "method": args.recipe.rpartition("-")[2] if args.recipe else "base"}
+    who = asked.who(args) | {"method": method_of(args.recipe)}
     rows = [row for task, samples in found["samples"].items() for row in rows_of_task(task, samples, **who)]
     write_rows(args.out, rows)
     manifests.write_manifest(

@@ -7,6 +7,7 @@ from pathlib import Path
 from agentark.config.evaluation import Evaluation
 from agentark.engines import local_models
 from agentark.errors import UserError
+from agentark.evaluation import asked
 from agentark.provenance import manifests
 from agentark.records.evaluations import PerplexityRow
 from agentark.records.files import read_rows, write_rows
@@ -24,12 +25,7 @@ AT_ONCE = 16
 def main(argv: list[str] | None = None) -> int:
     parser = stage.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model")
-    parser.add_argument("--name", required=True, help="model in the config that this is, or was trained from")
-    parser.add_argument("--variant", default="main", help="whose settings it was made with")
-    parser.add_argument("--recipe", help="its trainings, one after another, joined by `-`; without it, it is untrained")
-    parser.add_argument("--teacher", help="whose debates it was trained on")
-    parser.add_argument("--train-set", help="dataset it was trained on")
-    parser.add_argument("--seed", type=int, required=True, help="training seed")
+    asked.add_arguments(parser)
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True, help="written last")
@@ -50,7 +46,6 @@ def work(args: argparse.Namespace) -> None:
     model = local_models.open_model(folder, local_models.faster_dtype()).to(local_models.device())
     packing.prepare(model)
     longest = model.config.get_text_config().max_position_embeddings
-    who = {name: getattr(args, name) for name in ("variant", "recipe", "teacher", "train_set", "seed")}
     progress = Progress("perplexity", len(questions), "questions")
     rows: list[PerplexityRow] = []
     for start in range(0, len(questions), AT_ONCE):
@@ -62,8 +57,7 @@ def work(args: argparse.Namespace) -> None:
             ((first, last),) = trace.steps
             rows.append(
                 PerplexityRow(
-                    model=args.name,
-                    **who,
+                    **asked.who(args),
                     protocol="single",
                     benchmark=question.dataset,
                     question_id=question.question_id,

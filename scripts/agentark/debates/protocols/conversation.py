@@ -55,6 +55,8 @@ class Member:
 @dataclass(frozen=True)
 class _Said:
     turn: Turn
+    text: str
+    """The question as it was asked, with what was left of its context."""
     reads: list[Turn]
     place: tuple[int, int, bool, int, str, int | None]
     """Round, how long a chain of replies of that round it rests on, and whose it is."""
@@ -83,7 +85,6 @@ class Ask:
         """So much is left of what the question is about."""
         self._n_choices = len(question.choices) if question.choices else None
         self._said: dict[int, _Said] = {}
-        self._asked_with: dict[int, str] = {}
         self._times_asked: Counter[tuple[int, int, str]] = Counter()
 
     def transcript(self) -> list[Turn]:
@@ -177,8 +178,7 @@ class Ask:
         )
         depth = 1 + max((self._said[id(read)].place[1] for read in left if read.round == round), default=-1)
         place = (round, depth, agent == AGGREGATOR, agent, role, sampling.seed)
-        self._said[id(turn)] = _Said(turn, left, place)
-        self._asked_with[id(turn)] = text
+        self._said[id(turn)] = _Said(turn, text, left, place)
         return turn
 
     async def _shortened(self, text: str, agent: int, round: int) -> str | None:
@@ -195,7 +195,7 @@ class Ask:
         if self._context_chars == question.context_chars:
             return turn.prompt
         asked = question_text(question.question[question.context_chars :], question.choices)
-        return turn.prompt.replace(self._asked_with[id(turn)], asked)
+        return turn.prompt.replace(self._said[id(turn)].text, asked)
 
     @property
     def _text(self) -> str:
