@@ -16,7 +16,7 @@ import pandas as pd
 
 from agentark.config.tables import Tables
 from agentark.evaluation.arms import BASE, PROTOCOLS, Answers, Arms, recipe_of
-from agentark.evaluation.summary import ARM_COLUMNS
+from agentark.evaluation.summary import ARM_COLUMNS, calls_and_tokens
 from agentark.provenance.lineage import Artefact, artefacts, makers_of_files
 
 STEPS = {
@@ -152,9 +152,7 @@ def _line(of_seeds: list[tuple[Answers, Spent]]) -> dict[str, object]:
         "n": n,
         "judged_by": answers[0].metric,
         "score": float(np.mean([one.score for one in answers])),
-        "calls_per_question": sum(one.calls for one in answers) / n,
-        "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n,
-        "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
+        **calls_and_tokens(answers),
         "seconds_per_question": asking or None,
         "latency_p50_s": float(np.quantile(latencies, 0.5)) if known else None,
         "latency_p95_s": float(np.quantile(latencies, 0.95)) if known else None,

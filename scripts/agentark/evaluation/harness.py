@@ -44,7 +44,7 @@ def rows_of_task(task: str, samples: Sequence[Mapping[str, Any]], **who: Any) ->
             answer=said[question] or None,
             correct=scores.get(first, 0.0) == 1.0,
             truncated=False,
-            calls=1,
+            calls=0,  # what it took is not told
             prompt_tokens=0,
             completion_tokens=0,
             seconds=0.0,

@@ -98,7 +98,8 @@ def reasoning_table(
     counted: dict[Arm, _Counts] = {}
     for path in evaluations:
         for row in read_rows(path, EvaluationRow):
-            if row.protocol == "single":
+            # Where there was no call, nobody said anything that could be counted.
+            if row.protocol == "single" and row.calls:
                 counted.setdefault(arm_of(row, tables, path), _Counts()).add(row)
     likely: dict[Arm, list[dict[str, object]]] = {}
     for path in perplexities:

@@ -1,6 +1,6 @@
 """Arms to one table: a line for each model and protocol on each benchmark, for each training seed and over them."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -112,13 +112,21 @@ def _cost(answers: list[Answers]) -> dict[str, object]:
     n = sum(one.n for one in answers)
     return {
         "n_seeds": len(answers),
-        "calls_per_question": sum(one.calls for one in answers) / n,
-        "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n,
-        "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n,
+        **calls_and_tokens(answers),
         "seconds_per_question": sum(one.seconds for one in answers) / n or None,
         "truncated_share": sum(one.truncated for one in answers) / n,
         "context_cut_share": sum(one.context_cut for one in answers) / n,
         "no_answer_share": sum(one.unanswered for one in answers) / n,
+    }
+
+
+def calls_and_tokens(answers: Sequence[Answers]) -> dict[str, float | None]:
+    """Of a question; None where no call was told of, as by lm-evaluation-harness."""
+    n, known = sum(one.n for one in answers), any(one.calls for one in answers)
+    return {
+        "calls_per_question": sum(one.calls for one in answers) / n if known else None,
+        "prompt_tokens_per_question": sum(one.prompt_tokens for one in answers) / n if known else None,
+        "output_tokens_per_question": sum(one.completion_tokens for one in answers) / n if known else None,
     }
 
 
@@ -179,8 +187,12 @@ def _figures(row: dict[Hashable, Any]) -> str:
     seconds = f"{row['seconds_per_question']:.2f}" if pd.notna(row["seconds_per_question"]) else "-"
     return (
         f"{row['n']:>5}  {interval:<22} {difference:>8} {_p_value(row['p_value']) if compared else '-':>8}  "
-        f"{row['calls_per_question']:>5.1f} {row['output_tokens_per_question']:>7.1f} {seconds:>8}"
+        f"{_or_dash(row['calls_per_question']):>5} {_or_dash(row['output_tokens_per_question']):>7} {seconds:>8}"
     )
+
+
+def _or_dash(value: float) -> str:
+    return f"{value:.1f}" if pd.notna(value) else "-"
 
 
 def _p_value(value: float) -> str:

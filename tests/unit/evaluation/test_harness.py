@@ -8,12 +8,17 @@ import yaml
 
 from agentark.config.engine import Engine
 from agentark.config.lm_eval import LmEval
+from agentark.evaluation.arms import read_arms
+from agentark.evaluation.cost import Spent, cost
 from agentark.evaluation.harness import rows_of_task
+from agentark.evaluation.reasoning_quality import reasoning_table
+from agentark.evaluation.summary import as_text, summary
 from agentark.provenance import manifests
 from agentark.records.evaluations import EvaluationRow
 from agentark.records.files import read_rows
 from agentark.stages import evaluate_by_lm_eval
 from tests import tiny_model
+from tests.unit.evaluation.answers import TABLES
 
 WHO = {"model": "m", "method": "base", "recipe": None, "variant": "main", "teacher": None, "train_set": None, "seed": 0}
 
@@ -75,6 +80,18 @@ def test_rows_say_what_the_harness_says(folder: Path, tmp_path: Path) -> None:
     assert sum(row.scores["acc_norm"] for row in choice) / 4 == theirs["tiny_choice"]["acc_norm,none"]
     assert sum(row.correct for row in text) / 4 == theirs["tiny_text"]["exact_match,none"]
     assert {row.metric for row in rows} == {"accuracy"}
+
+
+def test_what_the_harness_does_not_tell_is_empty_in_the_tables(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, tmp_path, tasks=["tiny_choice"]) == 0
+    path, tables = tmp_path / "rows.jsonl", TABLES.model_copy(update={"evaluations": ["rows.jsonl"]})
+    arms = read_arms([path], tables)
+    columns = ["calls_per_question", "output_tokens_per_question", "seconds_per_question"]
+    table = summary(arms, [], tables)
+    assert table[columns].isna().all(axis=None)
+    assert cost(arms, {path: Spent({}, 1)}, tables)[columns].isna().all(axis=None)
+    assert len(reasoning_table(arms, [path], [], tables)) == 0
+    assert "tiny_choice" in as_text(table, [])
 
 
 def test_an_unknown_task_is_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
